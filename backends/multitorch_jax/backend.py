@@ -1,0 +1,149 @@
+"""JAX arrays on any platform that XLA reaches. Each kernel is one jitted program."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import jax
+import numpy as np
+
+from multitorch.backend import Backend, RuleCall, World
+from multitorch_jax.jit import eager, x64
+
+_FAMILIES = (
+    "pointwise", "reduce", "sort", "shape", "index", "linalg", "activation", "conv", "pool", "norm",
+    "loss", "random", "optim",
+)  # fmt: skip
+_PLATFORM = {"cuda": "cuda", "tpu": "tpu"}
+
+
+def _kernels() -> dict[str, Callable]:
+    found: dict[str, Callable] = {}
+    for family in _FAMILIES:
+        name = f"multitorch_jax.{family}"
+        if find_spec(name) is None:
+            continue
+        for key, kernel in vars(import_module(name)).items():
+            if not key.startswith("_") and callable(kernel) and not isinstance(kernel, type):
+                if key not in ("annotations", "host") and not isinstance(kernel, types.ModuleType):
+                    found[key] = kernel
+    return found
+
+
+class TraceWorld(World):
+    """The kernels as plain functions, for use inside `jax.jit`."""
+
+    name = "jax"
+
+    def __init__(self) -> None:
+        self.__dict__.update(_kernels())
+
+
+class JaxBackend(Backend):
+    """JAX behind the devices "jax", "cuda" and "tpu"."""
+
+    name = "jax"
+    mutable = False
+    fuses_rules = True
+
+    def __init__(self) -> None:
+        self.trace = TraceWorld()
+        self.array_types = (type(jax.numpy.zeros(())),)
+        self._rules: dict[tuple, Callable] = {}
+        self._devices: dict[str, list[Any]] = {}
+
+    def __getattr__(self, name: str) -> Callable:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        kernel = eager(getattr(self.trace, name))
+        self.__dict__[name] = kernel
+        return kernel
+
+    def devices(self, type: str) -> list[Any]:
+        """Return JAX's devices of one of our device types."""
+        found = self._devices.get(type)
+        if found is None:
+            try:
+                found = jax.local_devices(backend=_PLATFORM.get(type))
+            except RuntimeError:
+                found = []
+            self._devices[type] = found
+        return found
+
+    def device_count(self, type: str) -> int:
+        return len(self.devices(type))
+
+    def put(self, a: np.ndarray, *, type: str, index: int) -> Any:
+        with x64(True):
+            # a copy: JAX may alias NumPy's memory, which a later in-place write would change
+            return jax.device_put(np.array(a), self.devices(type)[index])
+
+    def get(self, a: Any) -> np.ndarray:
+        return np.asarray(a)
+
+    def as_array(self, a: Any) -> Any:
+        with x64(True):
+            return jax.numpy.asarray(a)
+
+    def sync(self, type: str, index: int) -> None:
+        with x64(True):
+            jax.device_put(0, self.devices(type)[index]).block_until_ready()
+
+    def write(self, dst: Any, src: Any) -> Any:
+        if src.shape == dst.shape and src.dtype == dst.dtype:
+            return src
+        return self.cast(self.expand(src, shape=dst.shape), dtype=dst.dtype)
+
+    def vjp(
+        self, op: RuleCall, g: Any, saved: Sequence[Any], needs: tuple[bool, ...], meta: Any
+    ) -> tuple[Any, ...]:
+        """Run all wanted rules of a node as one jitted program."""
+        if op.opaque:
+            return op.run_rules(self, g, saved, needs, meta)
+        statics = op.static_saves
+        key = (
+            op.name,
+            needs,
+            meta,
+            tuple([s for s, static in zip(saved, statics, strict=True) if static]),
+            type(g),
+        )
+        compiled = self._rules.get(key)
+        if compiled is None:
+            compiled = self._rules[key] = jax.jit(self._joint(op, saved, needs, meta))
+        arrays = [s for s, static in zip(saved, statics, strict=True) if not static]
+        with x64(True):
+            return compiled(g, arrays)
+
+    def _joint(self, op: RuleCall, saved: Sequence[Any], needs: Any, meta: Any) -> Callable:
+        statics = [s if static else None for s, static in zip(saved, op.static_saves, strict=True)]
+        flags = op.static_saves
+
+        def rules(g: Any, arrays: list[Any]) -> tuple[Any, ...]:
+            given = iter(arrays)
+            pairs = zip(statics, flags, strict=True)
+            values = [value if static else next(given) for value, static in pairs]
+            return op.run_rules(self.trace, g, values, needs, meta)
+
+        rules.__name__ = f"{op.name}_backward"
+        return rules
+
+    def compile(self, graph: Any, **options: Any) -> Callable[[Sequence[Any]], Sequence[Any]]:
+        """Compile a recorded graph: its calls replayed over the kernels under one `jax.jit`."""
+        dev = options["device"]
+        target = self.devices(dev.type if dev.type in ("jax", "cuda", "tpu") else "jax")
+
+        def program(values: list[Any]) -> list[Any]:
+            return graph.replay(self.trace, values)
+
+        compiled = jax.jit(program)
+
+        def run(values: Sequence[Any]) -> Sequence[Any]:
+            with x64(True), jax.default_device(target[dev.ordinal]):
+                return compiled(list(values))
+
+        return run

@@ -1,0 +1,56 @@
+"""Kernels under `jax.jit`: compiled once for each set of static parameters, never for a value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+if hasattr(jax, "enable_x64"):
+    x64 = jax.enable_x64
+else:  # JAX 0.7
+    from jax.experimental import enable_x64 as x64
+
+
+def host(kernel: Callable) -> Callable:
+    """Mark a kernel whose result depends on data: it runs as it is, not under `jax.jit`."""
+    kernel.host = True  # type: ignore[attr-defined]
+    return kernel
+
+
+def eager(kernel: Callable) -> Callable:
+    """Return the form of a kernel that eager dispatch calls."""
+    if getattr(kernel, "host", False):
+        return _in_x64(kernel)
+    plain = jax.jit(kernel)
+    cache: dict[tuple, Callable] = {}
+
+    def call(*arrays: Any, **params: Any) -> Any:
+        if not params:
+            with x64(True):
+                return plain(*arrays)
+        key = tuple(params.items())
+        compiled = cache.get(key)
+        if compiled is None:
+            compiled = cache[key] = jax.jit(_with_params(kernel, params))
+        with x64(True):
+            return compiled(*arrays)
+
+    return call
+
+
+def _in_x64(kernel: Callable) -> Callable:
+    def call(*arrays: Any, **params: Any) -> Any:
+        with x64(True):
+            return kernel(*arrays, **params)
+
+    return call
+
+
+def _with_params(kernel: Callable, params: dict[str, Any]) -> Callable:
+    def bound(*arrays: Any) -> Any:
+        return kernel(*arrays, **params)
+
+    bound.__name__ = getattr(kernel, "__name__", "kernel")
+    return bound

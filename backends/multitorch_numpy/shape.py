@@ -1,0 +1,233 @@
+"""NumPy kernels: views, joins and fills. View kernels return arrays that alias their input."""
+
+from __future__ import annotations
+
+import builtins
+
+import numpy as np
+
+_array = np.ndarray
+
+
+def reshape(x, *, shape):
+    """Return a view where the strides allow it, else a copy."""
+    return x.reshape(shape)
+
+
+def permute(x, *, dims):
+    return x.transpose(dims)
+
+
+def expand(x, *, shape):
+    missing = len(shape) - x.ndim
+    old = (1,) * missing + x.shape
+    strides = (0,) * missing + x.strides
+    pairs = zip(old, shape, strides, strict=True)
+    strides = tuple([0 if size != new else stride for size, new, stride in pairs])
+    if x.flags.c_contiguous:
+        # ten times cheaper than np.broadcast_to, which also returns a read-only array
+        return _array(shape, x.dtype, x, 0, strides)
+    return np.lib.stride_tricks.as_strided(x, shape, strides)
+
+
+def slice(x, start, *, dim, length, step):
+    stop = start + (length - 1) * step + 1 if length else start
+    if dim == 0:
+        return x[start:stop:step]
+    return x[(_ALL,) * dim + (builtins.slice(start, stop, step),)]
+
+
+_ALL = builtins.slice(None)
+
+
+def select(x, index, *, dim):
+    if dim == 0:
+        return x[index, ...]  # the dots make it a view where a scalar would come out
+    return x[(_ALL,) * dim + (index, ...)]
+
+
+def _region(dim, start, length, step):
+    stop = start + (length - 1) * step + 1 if length else start
+    return (_ALL,) * dim + (builtins.slice(start, stop, step),)
+
+
+def slice_scatter(x, src, start, *, dim, length, step):
+    out = x.copy()
+    out[_region(dim, start, length, step)] = src
+    return out
+
+
+def select_scatter(x, src, index, *, dim):
+    out = x.copy()
+    out[(_ALL,) * dim + (index,)] = src
+    return out
+
+
+def slice_backward(x, start, *, shape, dim, length, step):
+    out = np.zeros(shape, x.dtype)
+    out[_region(dim, start, length, step)] = x
+    return out
+
+
+def select_backward(x, index, *, shape, dim):
+    out = np.zeros(shape, x.dtype)
+    out[(_ALL,) * dim + (index,)] = x
+    return out
+
+
+def diagonal(x, *, offset, dim1, dim2):
+    out = x.diagonal(offset, dim1, dim2)
+    if x.flags.writeable:
+        out.flags.writeable = True
+    return out
+
+
+def diagonal_scatter(x, src, *, offset, dim1, dim2):
+    out = x.copy()
+    diagonal(out, offset=offset, dim1=dim1, dim2=dim2)[...] = src
+    return out
+
+
+def as_strided(x, *, size, stride, offset):
+    flat = x.reshape(-1)[offset:]
+    return np.lib.stride_tricks.as_strided(flat, size, [s * x.itemsize for s in stride])
+
+
+def as_strided_scatter(x, src, *, size, stride, offset):
+    out = x.copy(order="C")
+    as_strided(out, size=size, stride=stride, offset=offset)[...] = src
+    return out
+
+
+def unfold(x, *, dim, size, step):
+    if not x.ndim:
+        return x.reshape(1)[:size]
+    shape, strides = list(x.shape), list(x.strides)
+    shape[dim] = (shape[dim] - size) // step + 1
+    window = strides[dim]
+    strides[dim] *= step
+    return np.lib.stride_tricks.as_strided(x, (*shape, size), (*strides, window))
+
+
+def view_dtype(x, *, dtype, old):
+    if x.ndim == 0 and dtype.itemsize != x.itemsize:
+        return x.reshape(1).view(dtype)
+    return x.view(dtype)
+
+
+def view_as_real(x):
+    return x[..., None].view(np.float32 if x.dtype == np.complex64 else np.float64)
+
+
+def view_as_complex(x):
+    return x.view(np.complex64 if x.dtype == np.float32 else np.complex128)[..., 0]
+
+
+def clone(x):
+    return x.copy(order="K")
+
+
+def contiguous(x):
+    return x.copy(order="C")
+
+
+def detach(x):
+    return x.view()
+
+
+def cat(*xs, dim):
+    return np.concatenate(xs, dim)
+
+
+def stack(*xs, dim):
+    shape = list(xs[0].shape)
+    shape.insert(dim, len(xs))
+    out = np.empty(shape, xs[0].dtype)
+    lead = (_ALL,) * dim
+    for i, x in enumerate(xs):
+        out[(*lead, i)] = x
+    return out
+
+
+def pad(x, *, pad, value):
+    """`pad` holds (before, after) for every dimension; negative numbers crop."""
+    crop = [builtins.slice(max(-a, 0), n - max(-b, 0)) for n, (a, b) in zip(x.shape, pad, strict=True)]
+    x = x[tuple(crop)]
+    before = [max(a, 0) for a, _ in pad]
+    shape = [n + a + max(b, 0) for n, a, (_, b) in zip(x.shape, before, pad, strict=True)]
+    out = np.full(shape, value, x.dtype) if value else np.zeros(shape, x.dtype)
+    spots = [builtins.slice(a, a + n) for n, a in zip(x.shape, before, strict=True)]
+    out[tuple(spots)] = x
+    return out
+
+
+def flip(x, *, dims):
+    spots = [builtins.slice(None, None, -1 if d in dims else 1) for d in range(x.ndim)]
+    return x[tuple(spots)].copy()
+
+
+def roll(x, *, shifts, dims):
+    return np.roll(x, shifts, dims)
+
+
+def repeat(x, *, repeats):
+    return np.tile(x, repeats)
+
+
+def tril(x, *, diagonal):
+    return np.where(_below(x.shape, diagonal), x, x.dtype.type(0))
+
+
+def triu(x, *, diagonal):
+    return np.where(_below(x.shape, diagonal - 1), x.dtype.type(0), x)
+
+
+def _below(shape, diagonal):
+    rows, columns = shape[-2:]
+    return np.arange(rows)[:, None] + diagonal >= np.arange(columns)
+
+
+def diag_embed(x, *, offset, dim1, dim2):
+    size = x.shape[-1] + abs(offset)
+    shape = list(x.shape[:-1])
+    for d in sorted((dim1, dim2)):
+        shape.insert(d, size)
+    out = np.zeros(shape, x.dtype)
+    diagonal(out, offset=offset, dim1=dim1, dim2=dim2)[...] = x
+    return out
+
+
+def new_zeros(x, *, shape):
+    return np.zeros(shape, x.dtype)
+
+
+def new_full(x, *, shape, value):
+    return np.full(shape, value, x.dtype)
+
+
+def filled(x, value, *, shape):
+    """Return an array of one value with the dtype of `x`."""
+    return np.full(shape, value, x.dtype)
+
+
+def iota(x, *, size, dtype):
+    return np.arange(size, dtype=dtype)
+
+
+def arange(x, start, step, *, size):
+    """Return `start + step * i` for i < size, of the dtype of `x`."""
+    if x.dtype.kind in "iu":
+        return np.arange(start, start + size * step, step, dtype=x.dtype)
+    return (np.arange(size) * step + start).astype(x.dtype)
+
+
+def linspace(x, start, stop, *, size):
+    """Return `size` evenly spaced numbers, symmetric about the middle as PyTorch's are."""
+    if size == 1:
+        return np.full(1, start, x.dtype)
+    ramp = np.arange(size, dtype=np.float64)
+    step = (stop - start) / (size - 1)
+    out = np.where(ramp < size // 2, start + step * ramp, stop - step * (size - 1 - ramp))
+    return (np.trunc(out) if x.dtype.kind in "iu" else out).astype(x.dtype)
+
+

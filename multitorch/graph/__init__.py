@@ -1,0 +1,7 @@
+"""Recording: arrays without data, the graph, device "meta", and `compile`."""
+
+from __future__ import annotations
+
+from multitorch.graph.capture import compile
+
+__all__ = ["compile"]

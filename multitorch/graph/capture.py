@@ -1,0 +1,229 @@
+"""`compile`: record the function at every call, look the recording up, run its executable."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from multitorch.autograd import tape
+from multitorch.autograd.tape import Node, Output
+from multitorch.backend import registry
+from multitorch.graph.recording import Recording
+from multitorch.graph.sym import Sym
+from multitorch.ops import apply as dispatch
+
+_thread = threading.local()
+_lock = threading.Lock()
+
+
+def _world(dev: Any) -> Any:
+    """Return the world in which this thread computes for a device."""
+    recording = getattr(_thread, "recording", None)
+    if recording is None or dev.type == "meta":
+        return dev.backend
+    if recording.dev is not dev and dev.type != "cpu":
+        raise RuntimeError(
+            f"a compiled function works on one device: it began on {recording.dev}, and now uses "
+            f"{dev}"
+        )
+    return recording
+
+
+def _count(change: int) -> None:
+    """Switch the look-up of recordings on while some thread records."""
+    with _lock:
+        dispatch.capturing += change
+        tape.Engine.recording = staticmethod(_world) if dispatch.capturing else None
+
+
+class _Recorded:
+    """The block in which this thread's calls go into a recording."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+
+    def __enter__(self) -> Recording:
+        _thread.recording = self._recording
+        _count(1)
+        return self._recording
+
+    def __exit__(self, *exc: object) -> None:
+        _thread.recording = None
+        _count(-1)
+
+
+def _tensors(value: Any) -> list[Any]:
+    """List the tensors inside nested tuples, lists and dicts."""
+    if isinstance(value, dispatch.Tensor):
+        return [value]
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, (tuple, list)):
+        return []
+    return [t for item in value for t in _tensors(item)]
+
+
+class Compiled:
+    """A function that runs as one XLA program for each different recording of it."""
+
+    def __init__(self, function: Callable) -> None:
+        functools.update_wrapper(self, function)
+        self._function = function
+        self._programs: dict[Any, Callable] = {}
+        self.graph: Any = None
+        """The graph of the last call."""
+
+    @property
+    def compiles(self) -> int:
+        """How many programs have been compiled so far."""
+        return len(self._programs)
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else functools.partial(self, instance)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if getattr(_thread, "recording", None) is not None:
+            return self._function(*args, **kwargs)
+        given = _tensors([args, kwargs])
+        dev = self._device(given)
+        recording = Recording(dev)
+        try:
+            with _Recorded(recording):
+                for t in given:
+                    recording.lift(t)
+                result = self._function(*args, **kwargs)
+            outputs = recording.outputs()
+            nodes = _saved_symbols([t for t, _, _ in outputs])
+        except BaseException:
+            recording.restore()
+            raise
+        recording.restore()
+        self._run(recording, outputs, nodes)
+        return result
+
+    def _device(self, given: list[Any]) -> Any:
+        owner = getattr(self._function, "__self__", self._function)
+        if not given and hasattr(owner, "parameters"):
+            given = list(owner.parameters())
+        if given:
+            devices = [t._dev for t in given if t._dev.type != "cpu"]
+            return devices[0] if devices else given[0]._dev
+        from multitorch.device import resolve
+
+        return resolve(None)
+
+    def _run(self, recording: Recording, outputs: list, nodes: list) -> None:
+        graph = recording.graph
+        wanted: dict[int, None] = {symbol.id: None for _, _, symbol in outputs}
+        for node in nodes:
+            wanted.update((s.id, None) for s in _symbols(node.saved))
+        graph.outputs = list(wanted)
+        self.graph = graph
+        if not wanted:
+            return
+        key = graph.signature()
+        program = self._programs.get(key)
+        if program is None:
+            program = self._programs[key] = self._compile(recording)
+        values = dict(zip(graph.outputs, program(recording.values), strict=True))
+        _deliver(recording.dev, outputs, nodes, values)
+
+    def _compile(self, recording: Recording) -> Callable:
+        backend = recording.dev.backend
+        if backend.compiles_with:
+            backend = registry.backend(backend.compiles_with)
+        return backend.compile(recording.graph, device=recording.dev)
+
+
+def _symbols(saved: Any) -> list[Sym]:
+    if saved.__class__ is Sym:
+        return [saved]
+    if saved.__class__ is tuple:
+        return [s for value in saved for s in _symbols(value)]
+    return []
+
+
+def _saved_symbols(tensors: list[Any]) -> list[Node]:
+    """List the nodes behind tensors that outlive the recording and have saved symbols."""
+    stack = [t._node for t in tensors]
+    seen: set[Any] = set()
+    found = []
+    while stack:
+        node = stack.pop()
+        if node.__class__ is Output:
+            node = node.node
+        if node.__class__ is not Node or node in seen:
+            continue
+        seen.add(node)
+        if node.saved and _symbols(node.saved):
+            found.append(node)
+        stack += node.edges
+    return found
+
+
+def _replace(saved: Any, values: dict[int, Any], backend: Any) -> Any:
+    if saved.__class__ is Sym:
+        return _own(values[saved.id], backend)
+    if saved.__class__ is tuple:
+        return tuple([_replace(s, values, backend) for s in saved])
+    return saved
+
+
+def _own(a: Any, backend: Any) -> Any:
+    """Return a program's result as an array of the backend."""
+    return np.array(a) if backend.mutable else a
+
+
+def _deliver(dev: Any, outputs: list, nodes: list, values: dict[int, Any]) -> None:
+    """Give tensors and nodes the values that the program computed."""
+    backend = dev.backend
+    fresh: dict[int, Any] = {}
+    for t, before, symbol in outputs:
+        value = values[symbol.id]
+        if before is not None and t._dev.backend.mutable:
+            t._a = before
+            if t._view is None or before.base is None:
+                np.copyto(before, np.asarray(value))
+                tape.log_write(t._dev.backend.buffer(before))
+        else:
+            if symbol.id not in fresh:
+                fresh[symbol.id] = _own(value, t._dev.backend)
+            t._a = fresh[symbol.id]
+    for node in nodes:
+        node.saved = _replace(node.saved, values | fresh, backend)
+
+
+def compile(
+    model: Callable | None = None,
+    *,
+    fullgraph: bool = True,
+    dynamic: bool | None = None,
+    backend: Any = None,
+    mode: str | None = None,
+    options: Any = None,
+    disable: bool = False,
+) -> Any:
+    """Turn a function of tensors into one XLA program; usable as a decorator.
+
+    The function is recorded at every call, so that Python always runs; a program is compiled when
+    the recording differs from all before. Parameters, buffers and optimizer state that it reaches
+    are inputs of the program, and what it writes to them is written back.
+
+    >>> @multitorch.compile
+    ... def double(x):
+    ...     return x * 2
+    """
+    if model is None:
+        return functools.partial(
+            compile, fullgraph=fullgraph, dynamic=dynamic, backend=backend, mode=mode,
+            options=options, disable=disable,
+        )  # fmt: skip
+    if disable:
+        return model
+    if dynamic:
+        raise NotImplementedError("compile(dynamic=True) is not there yet")
+    return Compiled(model)

@@ -1,0 +1,204 @@
+"""A recording in progress: the world whose kernels append to a graph.
+
+Tensors that the function reaches from outside are lifted when an op first touches them: their raw
+array becomes an input of the graph, and they hold its symbol until the recording ends. Python
+numbers in the place of arrays are inputs too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from multitorch.backend import World
+from multitorch.graph.graph import Call, Graph
+from multitorch.graph.meta import MetaBackend
+from multitorch.graph.shapes import infer
+from multitorch.graph.sym import Sym
+from multitorch.ops.view import replay
+
+_META = MetaBackend()
+_specs: dict[Any, Any] = {}
+
+
+class Recording(World):
+    """Records the kernel calls of one run of a function on the tensors of one device."""
+
+    records = True
+    mutable = False
+    array_types = (Sym,)
+
+    def __init__(self, dev: Any) -> None:
+        self.dev = dev
+        self.graph = Graph()
+        self.values: list[Any] = []
+        """The inputs' values, in the order of `graph.inputs`."""
+        self.lifted: dict[int, tuple[Any, Any, Sym]] = {}  # id(tensor) -> tensor, array, symbol
+        self.born: list[weakref.ref] = []
+        self._inputs: dict[Any, tuple[Any, Sym]] = {}  # memory -> array (kept alive), symbol
+
+    # --- kernels
+
+    def __getattr__(self, name: str) -> Callable:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def kernel(*arrays: Any, **params: Any) -> Any:
+            return self.call(name, arrays, params)
+
+        self.__dict__[name] = kernel
+        return kernel
+
+    def kernel(self, name: str) -> Callable:
+        """Return the recording kernel of a name."""
+        return getattr(self, name)
+
+    def call(self, name: str, arrays: tuple, params: dict[str, Any]) -> Any:
+        """Append one kernel call; return its symbolic result."""
+        ins = tuple([self._number_of(a) for a in arrays])
+        keys = tuple(params.items())
+        spec = self._spec(name, arrays, params, keys)
+        graph = self.graph
+        if spec[1].__class__ is tuple:
+            results = tuple([Sym(self, s, d, graph.new_value()) for s, d in spec])
+            graph.calls.append(Call(name, ins, keys, tuple([r.id for r in results])))
+            return results
+        result = Sym(self, spec[0], spec[1], graph.new_value())
+        graph.calls.append(Call(name, ins, keys, result.id))
+        return result
+
+    def _spec(self, name: str, arrays: tuple, params: dict, keys: tuple) -> Any:
+        parts = [(a.shape, a.dtype) if hasattr(a, "shape") else a.__class__ for a in arrays]
+        key = (name, tuple(parts), keys)
+        spec = _specs.get(key)
+        if spec is None:
+            stand_ins = tuple(
+                Sym(_META, a.shape, np.dtype(a.dtype)) if hasattr(a, "shape") else a for a in arrays
+            )
+            spec = _specs[key] = infer(_META, name, stand_ins, params)
+        return spec
+
+    def _number_of(self, a: Any) -> Any:
+        if a.__class__ is Sym:
+            if a.world is not self:
+                raise RuntimeError(
+                    "a tensor of another recording, or of device 'meta', is used inside a compiled "
+                    "function"
+                )
+            return a.id
+        if a is None:
+            return None
+        if a.__class__ is tuple:
+            return tuple([self._number_of(e) for e in a])
+        if a.__class__ in (float, int, bool, complex):
+            self.values.append(a)
+            return self.graph.add_input(a.__class__)
+        return self._input(a).id
+
+    def _input(self, a: Any) -> Sym:
+        """Return the symbol of a real array; arrays that are the same memory share one."""
+        key = self._memory(a)
+        found = self._inputs.get(key)
+        if found is None:
+            self.values.append(a)
+            number = self.graph.add_input((a.shape, a.dtype))
+            found = self._inputs[key] = (a, Sym(self, a.shape, a.dtype, number))
+        return found[1]
+
+    def _memory(self, a: Any) -> Any:
+        if isinstance(a, np.ndarray):
+            return a.__array_interface__["data"][0], a.shape, a.strides, a.dtype
+        return id(a)
+
+    # --- tensors
+
+    def lift(self, t: Any) -> Any:
+        """Return the symbol of a tensor, making its array an input if it comes from outside."""
+        a = t._a
+        if a.__class__ is Sym:
+            return a
+        if t._view is not None:
+            base, steps = t._view[:2]
+            symbol = replay(self, self.lift(base), steps)
+        else:
+            symbol = self._input(a)
+        self.lifted[id(t)] = (t, a, symbol)
+        t._a = symbol
+        return symbol
+
+    def track(self, t: Any) -> None:
+        """Note a tensor born in the recording: if it outlives it, it is an output."""
+        self.born.append(weakref.ref(t))
+
+    # --- the rest of what a backend offers
+
+    def put(self, a: Any, *, type: str, index: int) -> Sym:
+        """Make host data an input."""
+        return self._input(np.array(a))
+
+    def full(self, value: Any, *, shape: tuple, dtype: Any, type: str, index: int) -> Sym:
+        """Record a constant array."""
+        return self.call("full_", (value,), {"shape": tuple(shape), "dtype": np.dtype(dtype)})
+
+    def get(self, a: Any) -> np.ndarray:
+        """Refuse: there is no value yet."""
+        if a.__class__ is not Sym:
+            return self.dev.backend.get(a)
+        raise RuntimeError(
+            "the value of a tensor is needed on the host (item(), bool(), numpy(), print) inside a "
+            "compiled function. Remedy: return the tensor and read it after the call."
+        )
+
+    def as_array(self, a: Any) -> Any:
+        """Make a NumPy scalar an input."""
+        return self._input(np.asarray(a))
+
+    def copy(self, a: Any) -> Any:
+        """Return the array: symbols are values."""
+        return a
+
+    own = buffer = copy
+
+    def write(self, dst: Any, src: Any) -> Any:
+        """Return the array that holds `src` with the shape and dtype of `dst`."""
+        if src.shape != dst.shape:
+            src = self.expand(src, shape=dst.shape)
+        return src if src.dtype == dst.dtype else self.cast(src, dtype=dst.dtype)
+
+    def strides(self, a: Any) -> None:
+        """Return None: symbols have no strides."""
+
+    def has_overlap(self, a: Any) -> bool:
+        """Return False: symbols have no memory."""
+        return False
+
+    def inplace_kernel(self, name: str) -> None:
+        """Return None: nothing is written in place."""
+
+    def quiet(self) -> Any:
+        """Do nothing."""
+        return contextlib.nullcontext()
+
+    # --- the end
+
+    def outputs(self) -> list[tuple[Any, Any, Sym]]:
+        """List (tensor, array from before or None, symbol) of all that must get a value."""
+        found = []
+        for t, a, symbol in self.lifted.values():
+            if t._a is not symbol:
+                found.append((t, a, t._a))
+        for reference in self.born:
+            t = reference()
+            if t is not None and t._a.__class__ is Sym and id(t) not in self.lifted:
+                found.append((t, None, t._a))
+        return found
+
+    def restore(self) -> None:
+        """Give tensors from outside their arrays back."""
+        for t, a, symbol in self.lifted.values():
+            if t._a is symbol or t._a.__class__ is Sym:
+                t._a = a

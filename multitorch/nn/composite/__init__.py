@@ -1,0 +1,1 @@
+"""Functions of ``nn.functional`` that are compositions of other ops, by family."""

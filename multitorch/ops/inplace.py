@@ -1,0 +1,177 @@
+"""In-place writes: values, alias groups, history and the log, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from multitorch.autograd import modes, tape
+from multitorch.autograd.tape import LEAF, Node, log_write, next_seq
+from multitorch.ops import apply as dispatch
+from multitorch.ops.apply import record, wants_grad, world_for, wrap
+from multitorch.ops.view import copy_slices, live_views, put_back, replay, tracked
+from multitorch.promotion import can_cast
+
+
+def check_writable(x: Any) -> None:
+    """Raise PyTorch's errors for a write that autograd or memory forbids."""
+    if not modes.off_threads or modes.is_grad_enabled():
+        if x._node is LEAF:
+            raise RuntimeError(
+                "a leaf Variable that requires grad is being used in an in-place operation."
+            )
+        view = x._view
+        if view is not None and view[0]._node is LEAF:
+            if tracked(x):
+                raise RuntimeError(
+                    "a view of a leaf Variable that requires grad is being used in an in-place "
+                    "operation."
+                )
+    if any(op.name == "expand" for op, _, _ in (x._view or ((), ()))[1]):
+        if x._dev.backend.has_overlap(x._a) or _expanded(x):
+            raise RuntimeError(
+                "unsupported operation: more than one element of the written-to tensor refers to a "
+                "single memory location. Please clone() the tensor before performing the operation."
+            )
+
+
+def _expanded(x: Any) -> bool:
+    return any(stride == 0 and size > 1 for stride, size in zip(x.stride(), x.shape, strict=True))
+
+
+def make_inplace(function: Callable, name: str) -> Callable:
+    """Return the in-place form of an out-of-place op function: `x.name(...)` overwrites `x`."""
+    op = getattr(function, "op", None)
+    ufuncs: dict[Any, Callable | None] = {}
+    saves_input = op is None or bool(op.args and op.args[0] in op.saves)
+
+    def method(x: Any, *args: Any, **kwargs: Any) -> Any:
+        if op is not None and not kwargs and x._node is None and not dispatch.capturing:
+            if len(args) <= 1 and _write_fast(op, ufuncs, x, args):
+                return x
+        return write_result(x, function, args, kwargs, saves_input)
+
+    method.__name__ = method.__qualname__ = name
+    return method
+
+
+def _write_fast(op: Any, ufuncs: dict, x: Any, args: tuple) -> bool:
+    """Overwrite `x` by a kernel that stores in place, where the tape has no part in it."""
+    try:
+        kernel = ufuncs[x._dev]
+    except KeyError:
+        kernel = ufuncs[x._dev] = x._dev.backend.inplace_kernel(op.kernel)
+    if kernel is None:
+        return False
+    promote = op.promote
+    xa, dtype = x._a, x._dtype
+    try:
+        if args:
+            y = args[0]
+            kind = y.__class__
+            if kind is float or kind is int:
+                if dtype not in (promote.fast_float if kind is float else promote.fast_int):
+                    return False
+                kernel(xa, y, xa)
+            elif y._dtype is dtype and y._dev is x._dev and dtype in promote.fast:
+                if y._node is not None and (not modes.off_threads or modes.is_grad_enabled()):
+                    return False
+                kernel(xa, y._a, xa)
+            else:
+                return False
+        elif dtype in promote.fast:
+            kernel(xa, xa)
+        else:
+            return False
+    except Exception:
+        return False
+    log_write(x._dev.backend.buffer(xa))
+    return True
+
+
+def write_result(
+    x: Any, function: Callable, args: tuple, kwargs: dict, saves_input: bool = True
+) -> Any:
+    """Compute `function(x, ...)` and store the result in `x`."""
+    check_writable(x)
+    operand = x
+    if saves_input and x._dev.backend.mutable and wants_grad((x, *args, *kwargs.values())):
+        # the rule needs the value from before the write
+        operand = wrap(x._dev.backend.copy(x._a), x._dev)
+        operand._node = x._node
+    result = function(operand, *args, **kwargs)
+    if not can_cast(result._dtype, x._dtype):
+        raise RuntimeError(
+            f"result type {result._dtype.scalar_name} can't be cast to the desired output type "
+            f"{x._dtype.scalar_name}"
+        )
+    if result.shape != x.shape:
+        raise RuntimeError(
+            f"output with shape {list(x.shape)} doesn't match the broadcast shape "
+            f"{list(result.shape)}"
+        )
+    return commit(x, result)
+
+
+def commit(x: Any, result: Any) -> Any:
+    """Give `x` the value and history of `result`, which has its shape; update its alias group."""
+    if result._dtype is not x._dtype:
+        result = dispatch.Tensor.to(result, x._dtype)
+    dev = x._dev
+    world = world_for(dev)
+    node = result._node
+    raw = dispatch.raw_of(result, dev, world)
+    if world.mutable:
+        buffer = world.buffer(x._a)
+        x._a = world.write(x._a, raw)
+        log_write(buffer)
+    else:
+        _store_value(world, x, raw)
+    if node.__class__ is Node and node.saved is not None:
+        # what this call saved is the state after the write: the node is younger than the write
+        node.seq = next_seq()
+        node.saved = tuple([x._a if s is raw else s for s in node.saved])
+    if not modes.off_threads or modes.is_grad_enabled():
+        _store_history(x, result)
+    return x
+
+
+def _store_value(world: Any, x: Any, raw: Any) -> None:
+    """Store into an immutable group: the base first, then every other live view."""
+    base = x if x._view is None else x._view[0]
+    held = dispatch.raw_of(base, base._dev, world)
+    log_write(held)
+    if x is base:
+        base._a = raw
+    else:
+        steps = x._view[1]
+        base._a = put_back(world, held, steps, world.cast(raw, dtype=x._dtype.numpy()))
+    for t in live_views(base):
+        if t is not x:
+            log_write(dispatch.raw_of(t, t._dev, world))
+            t._a = replay(world, base._a, t._view[1])
+    if x is not base:
+        log_write(dispatch.raw_of(x, x._dev, world))
+        x._a = raw
+
+
+def _store_history(x: Any, result: Any) -> None:
+    view = x._view
+    if view is None:
+        x._node = result._node
+        base = x
+    else:
+        base = view[0]
+        if not tracked(x):
+            x._node = result._node
+            return
+        if base._node is None and result._node is None:
+            return
+        steps = view[1]
+        raws = (base._a, result._a)
+        record(copy_slices, (base, result), raws, {"steps": steps}, (base,), base._dev)
+    if base._views is not None:
+        world = tape.Engine.tensor_world
+        for t in live_views(base):
+            if t._node is not LEAF and tracked(t):
+                t._node = replay(world, base, t._view[1])._node if base._node is not None else None

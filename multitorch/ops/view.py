@@ -1,0 +1,131 @@
+"""Views: an alias group is a base tensor and the tensors made from it by view ops.
+
+A view holds `(base, steps)`, the chain of view ops that leads to it; the base knows its live views by
+weak references. On mutable backends members share memory. On immutable ones they are values, and a
+write to one member stores into the base and recomputes the others (`multitorch.ops.inplace`). The
+tape follows a write in the same way on both.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from multitorch.autograd import modes
+from multitorch.backend.registry import ARRAY_TYPES
+from multitorch.dtypes import from_numpy_dtype
+from multitorch.ops import apply as dispatch
+from multitorch.ops.apply import apply_general, record, world_for
+from multitorch.ops.op import Op
+
+Step = tuple[Op, tuple[Any, ...], dict[str, Any]]
+_reference = weakref.ref
+_PURGE_EVERY = 64
+
+
+def view_op(name: str, args: str, *, undo: Callable, **options: Any) -> Op:
+    """Declare a view op; `undo(F, base, new, *data, **params)` stores `new` where the view reads.
+
+    `undo` returns the changed base, in any world; it is also how gradients of the view flow back.
+    """
+    op = Op(name, args, **options)
+    op.view = undo
+    return op
+
+
+def attach(t: Any, x: Any, step: Step) -> None:
+    """Make `t`, the result of `step` on `x`, a member of the alias group of `x`."""
+    view = x._view
+    if view is None:
+        base = x
+        t._view = (x, (step,))
+    else:
+        base = view[0]
+        t._view = (base, (*view[1], step))
+    views = base._views
+    if views is None:
+        base._views = [_reference(t)]
+    else:
+        views.append(_reference(t))
+        if not len(views) % _PURGE_EVERY:
+            base._views = [r for r in views if r() is not None]
+
+
+def apply_view(op: Op, x: Any, data: tuple = (), params: dict[str, Any] | None = None) -> Any:
+    """Apply a view op: the result aliases `x`. `data` are integers, passed to the kernel as data."""
+    if params is None:
+        params = {}
+    if dispatch.capturing:
+        t = apply_general(op, (x, *data), params)
+    else:
+        dev = x._dev
+        xa = x._a
+        a = op.kernels[dev](xa, *data, **params)
+        if a.__class__ not in ARRAY_TYPES:
+            a = dev.backend.as_array(a)
+        t = dispatch._new(dispatch.Tensor)
+        t._a = a
+        t._dev = dev
+        t._dtype = x._dtype if a.dtype == xa.dtype else from_numpy_dtype[a.dtype]
+        t._view = t._node = None
+        if x._node is not None and op.diff_outs:
+            record(op, (x, *data), (xa, *data), params, (t,), dev)
+    if x._node is not None and modes.off_threads and not modes.is_grad_enabled():
+        # made under no_grad: it shares the value, and the tape never follows it
+        attach(t, x, (op, data, params))
+        attach_untracked(t)
+    else:
+        attach(t, x, (op, data, params))
+    return t
+
+
+def attach_untracked(t: Any) -> None:
+    """Mark a member that the tape does not follow through writes (`detach`, views under no_grad)."""
+    base, steps = t._view
+    t._view = (base, steps, False)
+
+
+def tracked(t: Any) -> bool:
+    """Whether the tape follows a view through in-place writes to its group."""
+    return len(t._view) == 2
+
+
+def live_views(base: Any) -> Iterator[Any]:
+    """Yield the live views of a base tensor."""
+    for reference in base._views or ():
+        t = reference()
+        if t is not None and t._view is not None and t._view[0] is base:
+            yield t
+
+
+def replay(F: Any, value: Any, steps: tuple[Step, ...]) -> Any:
+    """Apply a chain of view ops to a value, in the world `F`."""
+    for op, data, params in steps:
+        value = getattr(F, op.name if F.of_tensors else op.kernel)(value, *data, **params)
+    return value
+
+
+def put_back(F: Any, base: Any, steps: tuple[Step, ...], new: Any) -> Any:
+    """Return `base` with `new` stored where the chain of view ops reads, in the world `F`."""
+    values = [base]
+    for step in steps[:-1]:
+        values.append(replay(F, values[-1], (step,)))
+    for (op, data, params), value in zip(reversed(steps), reversed(values), strict=True):
+        assert op.view is not None
+        new = op.view(F, value, new, *data, **params)
+    return new
+
+
+def _copy_slices_base(F: Any, g: Any, steps: Any, src_shape: Any) -> Any:
+    return put_back(F, g, steps, F.new_zeros(g, shape=src_shape))
+
+
+copy_slices = Op("copy_slices", "base src", node="CopySlicesBackward", opaque=True)
+copy_slices.node_name = "CopySlices"
+copy_slices.vjp(base=_copy_slices_base, src=lambda F, g, steps: replay(F, g, steps))
+
+
+def world_of(x: Any) -> Any:
+    """Return the world in which a tensor's raw array is computed with."""
+    return world_for(x._dev)

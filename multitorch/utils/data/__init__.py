@@ -1,0 +1,22 @@
+"""Datasets, samplers and the data loader."""
+
+from multitorch.utils.data.collate import default_collate as default_collate
+from multitorch.utils.data.collate import default_convert as default_convert
+from multitorch.utils.data.dataloader import DataLoader as DataLoader
+from multitorch.utils.data.dataloader import _DatasetKind as _DatasetKind
+from multitorch.utils.data.dataloader import get_worker_info as get_worker_info
+from multitorch.utils.data.dataset import ChainDataset as ChainDataset
+from multitorch.utils.data.dataset import ConcatDataset as ConcatDataset
+from multitorch.utils.data.dataset import Dataset as Dataset
+from multitorch.utils.data.dataset import IterableDataset as IterableDataset
+from multitorch.utils.data.dataset import StackDataset as StackDataset
+from multitorch.utils.data.dataset import Subset as Subset
+from multitorch.utils.data.dataset import TensorDataset as TensorDataset
+from multitorch.utils.data.dataset import random_split as random_split
+from multitorch.utils.data.sampler import BatchSampler as BatchSampler
+from multitorch.utils.data.sampler import DistributedSampler as DistributedSampler
+from multitorch.utils.data.sampler import RandomSampler as RandomSampler
+from multitorch.utils.data.sampler import Sampler as Sampler
+from multitorch.utils.data.sampler import SequentialSampler as SequentialSampler
+from multitorch.utils.data.sampler import SubsetRandomSampler as SubsetRandomSampler
+from multitorch.utils.data.sampler import WeightedRandomSampler as WeightedRandomSampler
