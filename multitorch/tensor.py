@@ -313,10 +313,12 @@ class Tensor:
             self._post_hooks = {}
         return tape.add_hook(self._post_hooks, hook)
 
-    def _accumulate_grad(self, g: Any, create_graph: bool) -> None:
+    def _accumulate_grad(self, g: Any, create_graph: bool, shared: bool) -> None:
         world = world_for(self._dev)
         if self._grad is None:
-            self._grad = g if create_graph else wrap(world.own(g), self._dev, world)
+            if not create_graph:
+                g = wrap(world.copy(g) if shared else world.own(g), self._dev, world)
+            self._grad = g
         elif create_graph:
             self._grad = self._grad + g
         else:
@@ -403,7 +405,7 @@ class Tensor:
             raise RuntimeError(
                 f"a Tensor with {self.numel()} elements cannot be converted to Scalar"
             )
-        return _python(self._host())
+        return _python(np.asarray(self._host()).reshape(()))
 
     def tolist(self) -> Any:
         """Return the elements as nested lists of Python numbers."""
@@ -479,21 +481,18 @@ class Tensor:
         return object.__format__(self, spec) if spec else str(self)
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:
-        from multitorch.printing import tensor_str
+        from multitorch.printing import meta_str, tensor_str
 
         node = self.grad_fn
-        suffix = None if self._dev.type == "cpu" else str(self._dev)
+        options: dict[str, Any] = {
+            "dtype": self._dtype,
+            "requires_grad": self._node is LEAF,
+            "grad_fn_name": None if node is None else node.name(),
+        }
         if self._dev.type == "meta":
-            return f"tensor(..., device='meta', size={tuple(self.shape)}" + (
-                ")" if self._dtype is dtypes.get_default_dtype() else f", dtype={self._dtype})"
-            )
-        return tensor_str(
-            np.asarray(self._host()),
-            dtype=self._dtype,
-            device_suffix=suffix,
-            requires_grad=self._node is LEAF,
-            grad_fn_name=None if node is None else node.name(),
-        )
+            return meta_str(tuple(self._a.shape), **options)
+        suffix = None if self._dev.type == "cpu" else f"device='{self._dev}'"
+        return tensor_str(np.asarray(self._host()), device_suffix=suffix, **options)
 
     # --- copies
 

@@ -72,3 +72,9 @@ def fresh_state():
     dtype = multitorch.get_default_dtype()
     yield
     multitorch.set_default_dtype(dtype)
+
+
+@pytest.fixture(scope="session")
+def other_device(devices: list[str]) -> str:
+    """A device whose backend is not the cpu's."""
+    return next((d for d in devices if d != "cpu"), MINI)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import multitorch
@@ -496,6 +496,8 @@ def run_programs(oracle: Any, lib: Any, device: str, examples: int) -> None:
         derandomize=True,
         database=None,
         suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate, Phase.shrink],
+        report_multiple_bugs=False,
     )
     @given(st.data())
     def programs(data: st.DataObject) -> None:

@@ -12,12 +12,16 @@ import jax
 import numpy as np
 
 from multitorch.backend import Backend, RuleCall, World
-from multitorch_jax.jit import eager, x64
+from multitorch_jax.jit import eager, elementwise, x64
 
 _FAMILIES = (
     "pointwise", "reduce", "sort", "shape", "index", "linalg", "activation", "conv", "pool", "norm",
-    "loss", "random", "optim",
+    "loss", "random", "optim", "writes", "maths", "special",
 )  # fmt: skip
+_ELEMENTWISE = frozenset(
+    "add sub mul div neg abs exp log sqrt rsqrt sin cos tanh sigmoid relu maximum minimum eq ne lt le "
+    "gt ge reciprocal square erf log1p expm1 mm pow".split()
+)
 _PLATFORM = {"cuda": "cuda", "tpu": "tpu"}
 
 
@@ -59,7 +63,7 @@ class JaxBackend(Backend):
     def __getattr__(self, name: str) -> Callable:
         if name.startswith("_"):
             raise AttributeError(name)
-        kernel = eager(getattr(self.trace, name))
+        kernel = (elementwise if name in _ELEMENTWISE else eager)(getattr(self.trace, name))
         self.__dict__[name] = kernel
         return kernel
 

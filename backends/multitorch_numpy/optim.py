@@ -85,8 +85,9 @@ def sgd_momentum_step(p, g, buf, lr, momentum, rate, weight_decay, *, nesterov, 
     return p, buf
 
 
-def _adam(blocks, count, lr, rate1, rate2, eps, weight_decay, maximize, decoupled) -> None:
+def _adam(blocks, count: float, hyper: tuple, maximize: bool, decoupled: bool) -> None:
     """Take Adam's step on blocks of (p, g, m, v, the moment to divide by, scratch)."""
+    lr, rate1, rate2, eps, weight_decay = map(float, hyper)
     root = _math.sqrt(_bias_correction(count, rate2))
     size = lr * root / _bias_correction(count, rate1)
     for x, grad, m, v, top, t in blocks:
@@ -123,7 +124,7 @@ def adam_step(p, g, m, v, step, lr, rate1, rate2, eps, weight_decay, *, maximize
         return _generic_step("adam_step", p, g, m, v, step, *hyper, **flags)
     step += 1
     blocks = ((x, grad, a, b, b, t) for x, grad, a, b, t in _blocks(p, g, m, v))
-    _adam(blocks, float(step), *map(float, hyper), maximize, decoupled)
+    _adam(blocks, float(step), hyper, maximize, decoupled)
     return p, m, v, step
 
 
@@ -136,7 +137,7 @@ def amsgrad_step(
         flags = {"maximize": maximize, "decoupled": decoupled}
         return _generic_step("amsgrad_step", p, g, m, v, vmax, step, *hyper, **flags)
     step += 1
-    _adam(_blocks(p, g, m, v, vmax), float(step), *map(float, hyper), maximize, decoupled)
+    _adam(_blocks(p, g, m, v, vmax), float(step), hyper, maximize, decoupled)
     return p, m, v, vmax, step
 
 

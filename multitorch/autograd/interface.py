@@ -77,7 +77,7 @@ def backward(
     )
     for t, g in zip(inputs, found, strict=True):
         if t._node is not LEAF and g is not None:
-            t._accumulate_grad(g, create_graph)
+            t._accumulate_grad(g, create_graph, True)
 
 
 def grad(

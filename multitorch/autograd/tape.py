@@ -382,7 +382,7 @@ class Engine:
             g = t if self.create_graph else t._a
         target = retained() if retained is not None else None
         if target is not None:
-            target._accumulate_grad(g, self.create_graph)
+            target._accumulate_grad(g, self.create_graph, True)
         return g
 
     def _post_hooks(self, node: Node, gs: Sequence[Any], g: Any) -> Sequence[Any]:
@@ -396,7 +396,10 @@ class Engine:
 
     def finish(self, accumulate: bool) -> None:
         """Run the leaves' hooks; add what arrived into `.grad` unless only `found` is wanted."""
-        for leaf, g in self.leaves.items():
+        for leaf in list(self.leaves):
+            g = self.leaves.pop(leaf)
+            # one reference from here and one from the call: nobody else can see the array
+            shared = sys.getrefcount(g) > 2
             hooks = leaf._hooks
             if hooks:
                 t = g if self.create_graph else self.tensor_world.wrap(g, leaf._dev)
@@ -404,8 +407,9 @@ class Engine:
                 g = t if self.create_graph else t._a
             if self.wanted is not None and leaf in self.wanted:
                 self.found[leaf] = g
+                shared = True
             if accumulate and (self.wanted is None or leaf in self.wanted):
-                leaf._accumulate_grad(g, self.create_graph)
+                leaf._accumulate_grad(g, self.create_graph, shared)
 
 
 TWICE = (

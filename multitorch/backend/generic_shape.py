@@ -159,3 +159,35 @@ def roll(F: Any, x: Array, *, shifts: tuple[int, ...], dims: tuple[int, ...]) ->
             tail = F.slice(x, cut, dim=d, length=n - cut, step=1)
             x = F.cat(tail, head, dim=d)
     return x
+
+
+def _pad_positions(F: Any, x: Array, n: int, before: int, size: int, mode: str) -> Array:
+    """Return, for every element of a padded dimension, which of the n old ones it repeats."""
+    i = F.iota(x, size=size, dtype=_INT) - before
+    if mode == "reflect":
+        return (n - 1) - F.abs((n - 1) - F.abs(i))
+    if mode == "replicate":
+        return F.clamp(i, 0, n - 1)
+    return F.remainder(i, n)
+
+
+def pad_index(F: Any, x: Array, *, pad: tuple[tuple[int, int], ...], mode: str) -> Array:
+    """Pad by repeating elements of the input: "reflect", "replicate" or "circular"."""
+    for d, (before, after) in enumerate(pad):
+        if before or after:
+            n = x.shape[d]
+            index = _pad_positions(F, x, n, before, n + before + after, mode)
+            x = F.index_select(x, index, dim=d)
+    return x
+
+
+def pad_index_backward(
+    F: Any, x: Array, *, shape: tuple[int, ...], pad: tuple[tuple[int, int], ...], mode: str
+) -> Array:
+    """Add up the elements of `x` where `pad_index` read them."""
+    for d, (before, after) in enumerate(pad):
+        if before or after:
+            index = _pad_positions(F, x, shape[d], before, x.shape[d], mode)
+            old = (*x.shape[:d], shape[d], *x.shape[d + 1 :])
+            x = F.index_add(F.new_zeros(x, shape=old), index, x, dim=d)
+    return x

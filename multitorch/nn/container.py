@@ -6,6 +6,7 @@ import operator
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
+from operator import itemgetter
 from typing import Any, Self
 
 from multitorch.nn.module import Module, indent
@@ -263,11 +264,11 @@ class ModuleDict(Module):
 
     def update(self, modules: Mapping[str, Module] | Iterable) -> None:
         """Add the modules of a mapping, or of an iterable of pairs."""
-        for key, module in _pairs(modules, "ModuleDict", "module"):
+        for key, module in _pairs(modules, "ModuleDict"):
             self[key] = module
 
 
-def _pairs(entries: Any, container: str, kind: str) -> list[tuple[Any, Any]]:
+def _pairs(entries: Any, container: str) -> list[tuple[Any, Any]]:
     if not isinstance(entries, Iterable):
         raise TypeError(
             f"{container}.update should be called with an iterable of key/value pairs, but got "
@@ -410,6 +411,8 @@ class ParameterDict(Module):
 
     def popitem(self) -> tuple[str, Any]:
         """Remove and return the last entry."""
+        if not self._keys:
+            raise KeyError("popitem(): dictionary is empty")
         key = next(reversed(self._keys))
         return key, self.pop(key)
 
@@ -435,7 +438,10 @@ class ParameterDict(Module):
 
     def update(self, parameters: Any) -> None:
         """Add the entries of a mapping, or of an iterable of pairs."""
-        for key, value in _pairs(parameters, "ParameterDict", "parameter"):
+        pairs = _pairs(parameters, "ParameterDict")
+        if isinstance(parameters, Mapping) and not isinstance(parameters, OrderedDict):
+            pairs.sort(key=itemgetter(0))  # PyTorch's order for a plain dict, and so for the state dict
+        for key, value in pairs:
             self[key] = value
 
     def __or__(self, other: ParameterDict) -> ParameterDict:

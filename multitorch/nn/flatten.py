@@ -38,8 +38,6 @@ class Unflatten(Module):
                 "unflattened_size must be a tuple of ints, but found type "
                 f"{type(unflattened_size).__name__}"
             )
-        if not isinstance(dim, int):
-            raise TypeError(f"dim must be an int, but found type {type(dim).__name__}")
         for index, size in enumerate(unflattened_size):
             if not isinstance(size, int):
                 raise TypeError(

@@ -179,6 +179,7 @@ def register_module_backward_hook(hook: Hook) -> RemovableHandle:
 def call_with_hooks(module: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     """Run ``module.forward`` with everything that is registered around it."""
     if not (has_hooks(module) or has_hooks(GLOBAL)):
+        _return_to_fast_path(module)
         return module.forward(*args, **kwargs)
     call = _Call(module, args, kwargs)
     try:
@@ -186,6 +187,12 @@ def call_with_hooks(module: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     except Exception:
         call.run_always_called()
         raise
+
+
+def _return_to_fast_path(module: Any) -> None:
+    HookMethods._slow_call = False
+    if module._compiled_call is None:
+        module.__dict__.pop("_slow_call", None)
 
 
 class _Call:
@@ -273,11 +280,16 @@ def has_backward_hooks(module: Any) -> bool:
 
 
 class _Identity(Function):
-    """The identity; backward passes the gradients through ``on_gradients``."""
+    """The identity; backward passes the gradients through ``on_gradients``.
+
+    As in PyTorch, a module's inputs get zeros where no gradient arrives, its outputs None.
+    """
 
     @staticmethod
-    def forward(ctx: Any, on_gradients: Hook, *tensors: Tensor) -> Any:  # type: ignore[override]
-        ctx.set_materialize_grads(False)
+    def forward(  # type: ignore[override]
+        ctx: Any, on_gradients: Hook, zeros: bool, *tensors: Tensor
+    ) -> Any:
+        ctx.set_materialize_grads(zeros)
         ctx.on_gradients = on_gradients
         outputs = tuple(t.view_as(t) for t in tensors)
         pairs = zip(outputs, tensors, strict=True)
@@ -286,7 +298,7 @@ class _Identity(Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> Any:  # type: ignore[override]
-        return (None, *ctx.on_gradients(grads))
+        return (None, None, *ctx.on_gradients(grads))
 
 
 class BackwardHook:
@@ -305,13 +317,14 @@ class BackwardHook:
 
     def wrap_inputs(self, args: tuple) -> tuple:
         """Make the module's inputs report their gradients."""
-        args, self.inputs = _wrap(args, self.on_input_gradients)
+        args, self.inputs = _wrap(args, self.on_input_gradients, True)
         return args
 
     def wrap_outputs(self, result: Any) -> Any:
         """Make the module's outputs report their gradients."""
         single = not isinstance(result, tuple)
-        results, self.outputs = _wrap((result,) if single else result, self.on_output_gradients)
+        results = (result,) if single else result
+        results, self.outputs = _wrap(results, self.on_output_gradients, False)
         return results[0] if single else results
 
     def on_output_gradients(self, grads: tuple) -> tuple:
@@ -363,12 +376,12 @@ class _Slots:
         return tuple(grads[index] for index in self.indices)
 
 
-def _wrap(values: tuple, on_gradients: Hook) -> tuple[tuple, _Slots]:
+def _wrap(values: tuple, on_gradients: Hook, zeros: bool) -> tuple[tuple, _Slots]:
     indices = tuple(i for i, value in enumerate(values) if isinstance(value, Tensor))
     tensors = [values[i] for i in indices]
     if not (is_grad_enabled() and any(t.requires_grad for t in tensors)):
         return values, _Slots(len(values), ())
-    wrapped: Any = _Identity.apply(on_gradients, *tensors)
+    wrapped: Any = _Identity.apply(on_gradients, zeros, *tensors)
     new = list(values)
     for index, tensor in zip(indices, wrapped, strict=True):
         new[index] = tensor

@@ -75,12 +75,11 @@ class _NormBase(Module):
         raise NotImplementedError
 
     def extra_repr(self) -> str:
-        text = (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}"
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
+            f"affine={self.affine}, bias={self.bias is not None}, "
+            f"track_running_stats={self.track_running_stats}"
         )
-        if self.affine:
-            text += f", bias={self.bias is not None}"
-        return text + f", track_running_stats={self.track_running_stats}"
 
     def _load_from_state_dict(
         self,
@@ -268,9 +267,8 @@ class LayerNorm(Module):
     """Normalize over the last dimensions: (x - mean) / sqrt(var + eps) * weight + bias.
 
     >>> import multitorch as torch
-    >>> torch.nn.LayerNorm(3)(torch.ones(2, 3))
-    tensor([[0., 0., 0.],
-            [0., 0., 0.]], grad_fn=<NativeLayerNormBackward0>)
+    >>> torch.nn.LayerNorm(2)(torch.tensor([[1.0, 3.0]])).detach()
+    tensor([[-1.0000,  1.0000]])
     """
 
     weight: Parameter | None
@@ -311,9 +309,10 @@ class LayerNorm(Module):
         return layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
-        text = f"{self.normalized_shape}, eps={self.eps}"
-        text += f", elementwise_affine={self.elementwise_affine}"
-        return text + (f", bias={self.bias is not None}" if self.elementwise_affine else "")
+        return (
+            f"{self.normalized_shape}, eps={self.eps}, "
+            f"elementwise_affine={self.elementwise_affine}, bias={self.bias is not None}"
+        )
 
 
 class RMSNorm(Module):
@@ -403,8 +402,10 @@ class GroupNorm(Module):
         return group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
-        text = f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
-        return text + (f", bias={self.bias is not None}" if self.affine else "")
+        return (
+            f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, "
+            f"bias={self.bias is not None}"
+        )
 
 
 class LocalResponseNorm(Module):

@@ -35,11 +35,15 @@ def bind_tensor_class(cls: type) -> None:
 
 def make_apply(op: Op) -> Callable:
     """Return the function that applies `op`, specialised by its number of operands."""
-    if op.promote is not None and op.broadcasts and not op.keep and len(op.outs) == 1:
-        simple = op.joint is None and all(kind in ("arg", "out") for kind, _ in op.plan)
-        if simple and not op.variadic and len(op.args) <= 2:
-            return (_unary if len(op.args) == 1 else _binary)(op)
-    return _general(op)
+    count = len(op.args)
+    if len(op.outs) > 1 or op.variadic or op.keep or count > 2:
+        return _general(op)
+    if op.promote is None:
+        return _unary_with_params(op) if count == 1 else _general(op)
+    simple = op.joint is None and all(kind in ("arg", "out") for kind, _ in op.plan)
+    if not simple:
+        return _general(op)
+    return _unary(op) if count == 1 else _binary(op)
 
 
 def _general(op: Op) -> Callable:
@@ -111,7 +115,7 @@ def _binary(op: Op) -> Callable:
     saves = op.saves
     sources = tuple({"x": 0, "y": 1, "out": 2}[n] for n in _canonical(op))
     saves_none, saves_xy = not saves, sources == (0, 1)
-    records = bool(op.diff_outs)
+    records, broadcasts = bool(op.diff_outs), op.broadcasts
 
     def function(x: Any, y: Any, *, out: Any = None) -> Any:
         if capturing or out is not None:
@@ -158,7 +162,7 @@ def _binary(op: Op) -> Callable:
             else:
                 every = (xa, ya, a)
                 n.saved = tuple([every[i] for i in sources])
-            if y_node is None and ya is y:
+            if not broadcasts or ya is y:
                 n.meta = None
             else:
                 x_shape = xa.shape
@@ -175,6 +179,48 @@ def _binary(op: Op) -> Callable:
                 n.where = (code, frame.f_lasti)
             else:
                 n.where = user_place(frame)
+        else:
+            t._node = None
+        return t
+
+    function.__name__ = function.__qualname__ = op.name
+    return function
+
+
+def _unary_with_params(op: Op) -> Callable:
+    kernels, plan, records = op.kernels, op.plan, bool(op.diff_outs)
+
+    def function(x: Any, **params: Any) -> Any:
+        if capturing:
+            return apply_general(op, (x,), params)
+        try:
+            dev = x._dev
+            xa = x._a
+            a = kernels[dev](xa, **params)
+        except Exception:
+            return apply_general(op, (x,), params)
+        if a.__class__ not in ARRAY_TYPES:
+            a = dev.backend.as_array(a)
+        t = _new(Tensor)
+        t._a = a
+        t._dev = dev
+        t._dtype = x._dtype if a.dtype is xa.dtype else from_numpy_dtype[a.dtype]
+        t._view = None
+        node = x._node
+        if node is not None and records and (not modes.off_threads or modes.is_grad_enabled()):
+            n = t._node = _new(Node)
+            n.op = op
+            n.dev = dev
+            n.edges = (x if node is LEAF else node,)
+            n.saved = tuple(
+                [
+                    params[key] if kind == "param" else _saved(kind, key, (x,), (xa,), params, (t,))
+                    for kind, key in plan
+                ]
+            )
+            n.meta = n.extra = None
+            n.seq = next_seq()
+            n.where = user_place(_getframe(1))
         else:
             t._node = None
         return t

@@ -6,8 +6,9 @@ from importlib import import_module
 from types import ModuleType
 
 NAMES = (
-    "pointwise", "maths", "reduce", "sort", "views", "shape", "join", "index", "creation", "linalg",
-    "activation", "conv", "pool", "norm", "loss", "random", "transfer", "optim",
+    "pointwise", "maths", "reduce", "sort", "views", "parts", "shape", "join", "index", "creation",
+    "linalg", "activation", "conv", "pool", "norm", "loss", "random", "transfer", "writes",
+    "optim",
 )  # fmt: skip
 
 

@@ -90,13 +90,13 @@ def _tn_shape(x: Any, y: Any) -> tuple:
 
 # --- the three products, of two matrices and of batches ------------------------------------------
 
-_mm = op("mm", "x y", promote=_same, shape=_matrix_shape).vjp(
+_mm = op("mm", "x y", promote=_same, broadcasts=False, shape=_matrix_shape).vjp(
     x=lambda F, g, y: F.mm_nt(g, y), y=lambda F, g, x: F.mm_tn(x, g)
 )
-_mm_nt = op("mm_nt", "x y", promote=_same, shape=_nt_shape, node="MmBackward0").vjp(
+_mm_nt = op("mm_nt", "x y", promote=_same, broadcasts=False, shape=_nt_shape, node="MmBackward0").vjp(
     x=lambda F, g, y: F.mm(g, y), y=lambda F, g, x: F.mm_tn(g, x)
 )
-_mm_tn = op("mm_tn", "x y", promote=_same, shape=_tn_shape, node="MmBackward0").vjp(
+_mm_tn = op("mm_tn", "x y", promote=_same, broadcasts=False, shape=_tn_shape, node="MmBackward0").vjp(
     x=lambda F, g, y: F.mm_nt(y, g), y=lambda F, g, x: F.mm(x, g)
 )
 _matmul = op("matmul", "x y", promote=_same, shape=_matrix_shape, node="UnsafeView").vjp(

@@ -9,7 +9,7 @@ from typing import Any
 from multitorch import dtypes
 from multitorch.dtypes import BOOL, FLOAT
 from multitorch.ops import apply as dispatch
-from multitorch.ops.common import same_shape, zeros_like
+from multitorch.ops.common import zeros_like
 from multitorch.ops.op import op
 from multitorch.ops.promote import (
     compare,
@@ -447,7 +447,8 @@ def clamp_max(input: Any, max: Any, *, out: Any = None) -> Any:
 # --- sign and magnitude --------------------------------------------------------------------------
 
 
-def _real_shape(x: Any) -> tuple[Any, Any]:
+def real_shape(x: Any) -> tuple[Any, Any]:
+    """Return what the real part of `x` looks like."""
     kind = x.dtype.kind
     return x.shape, x.dtype if kind != "c" else _real_dtype(x.dtype)
 
@@ -456,7 +457,7 @@ def _real_dtype(dtype: Any) -> Any:
     return dtypes.from_numpy_dtype[dtype].to_real().numpy()
 
 
-abs = op("abs", "x", promote=real_to_real, shape=_real_shape).vjp(
+abs = op("abs", "x", promote=real_to_real, shape=real_shape).vjp(
     x=lambda F, g, x: g * F.sgn(x)
 )
 sign = op("sign", "x", promote=real).vjp(x=zeros_like)
@@ -487,11 +488,11 @@ _complex = op(
     "complex_", "re im", promote=real_to_real, node="Complex", shape=_complex_shape
 ).vjp(re=lambda F, g: F.real(g), im=lambda F, g: F.imag(g))
 _real_view = view_op(
-    "real", "x", undo=lambda F, base, new: F.complex_(new, F.imag(base)), shape=_real_shape
+    "real", "x", undo=lambda F, base, new: F.complex_(new, F.imag(base)), shape=real_shape
 )
 _real_view.vjp(x=lambda F, g, x_dtype: F.cast(g, dtype=x_dtype))
 _imag_view = view_op(
-    "imag", "x", undo=lambda F, base, new: F.complex_(F.real(base), new), shape=_real_shape
+    "imag", "x", undo=lambda F, base, new: F.complex_(F.real(base), new), shape=real_shape
 )
 _imag_view.vjp(x=lambda F, g: F.complex_(zeros_like(F, g), g))
 

@@ -15,7 +15,7 @@ from multitorch import dtypes
 from multitorch.device import CPU, device
 from multitorch.dtypes import dtype as DType
 from multitorch.ops import apply as dispatch
-from multitorch.ops.apply import wrap
+from multitorch.ops.apply import world_for, wrap
 from multitorch.ops.op import op
 from multitorch.random.cpu_stream import CPUStream
 from multitorch.random.generator import Generator, bind_to_tensor, draws_cpu_stream, pick
@@ -26,12 +26,20 @@ Order = tuple[int, ...] | None
 bind_to_tensor(lambda a: wrap(a, CPU))
 
 # The key is data (see Generator.next_key), so that a new draw never compiles anew.
-random_bits = op("random_bits", "key").nondiff()
-random_uniform = op("random_uniform", "key low high").nondiff()
-random_normal = op("random_normal", "key mean std").nondiff()
-random_bernoulli = op("random_bernoulli", "key p").nondiff()
-random_integers = op("random_integers", "key low span").nondiff()
-random_permutation = op("random_permutation", "key").nondiff()
+
+
+def _as_asked(*operands: Any, shape: Shape, dtype: np.dtype) -> tuple[Shape, np.dtype]:
+    return shape, np.dtype(dtype)
+
+
+random_bits = op("random_bits", "key", shape=_as_asked).nondiff()
+random_uniform = op("random_uniform", "key low high", shape=_as_asked).nondiff()
+random_normal = op("random_normal", "key mean std", shape=_as_asked).nondiff()
+random_bernoulli = op("random_bernoulli", "key p", shape=_as_asked).nondiff()
+random_integers = op("random_integers", "key low span", shape=_as_asked).nondiff()
+random_permutation = op(
+    "random_permutation", "key", shape=lambda key, *, n, dtype: ((n,), np.dtype(dtype))
+).nondiff()
 
 
 def draw(
@@ -49,7 +57,7 @@ def draw(
         return wrap(raw, dev)
     g = pick(generator, dev)
     if not draws_cpu_stream(dev):
-        return on_device(put(g.next_key(), dev))
+        return on_device(_key(g, dev))
     if order is None:
         return put(on_host(g.stream, shape), dev)
     values = on_host(g.stream, tuple([shape[i] for i in order]))
@@ -81,9 +89,9 @@ def is_dense(x: Any) -> bool:
     return True
 
 
-def key_of(generator: Generator | None, dev: device) -> Any:
-    """Return the next key of a generator as a tensor on its device."""
-    return put(pick(generator, dev).next_key(), dev)
+def _key(g: Generator, dev: device) -> Any:
+    """Return the next key of a generator as a tensor; an input of the program under `compile`."""
+    return wrap(world_for(dev).put(g.next_key(), type=dev.type, index=dev.ordinal), dev)
 
 
 def _work(d: DType) -> DType:
@@ -173,7 +181,7 @@ def bernoulli_each(
             _check_probabilities(probs._a)
         work = _work(probs._dtype)
         return (uniform(generator, dev, shape, work, order=order) < probs.to(work)).to(d)
-    key = key_of(generator, dev)
+    key = _key(pick(generator, dev), dev)
     return random_bernoulli(key, probs, shape=shape, dtype=d.numpy())
 
 

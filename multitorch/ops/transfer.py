@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from multitorch import device as devices
 from multitorch import dtypes
+from multitorch.device import CPU
 from multitorch.device import device as Device
 from multitorch.dtypes import dtype as DType
 from multitorch.ops import apply as dispatch
@@ -72,7 +72,7 @@ def to(x: Any, *args: Any, **kwargs: Any) -> Any:
     torch.float64
     """
     dtype, dev, copy = _parse(args, kwargs)
-    target = x._dev if dev is None else devices.device(dev).canonical()
+    target = x._dev if dev is None else Device(dev).canonical()
     t = x
     if target is not x._dev:
         t = move(t, target)
@@ -83,12 +83,12 @@ def to(x: Any, *args: Any, **kwargs: Any) -> Any:
 
 def cpu(x: Any, memory_format: Any = None) -> Any:
     """Return a copy in host memory; the tensor itself if it is there."""
-    return to(x, devices.CPU)
+    return to(x, CPU)
 
 
 def cuda(x: Any, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Any:
     """Return a copy on the CUDA device."""
-    return to(x, devices.device("cuda" if device is None else device))
+    return to(x, Device("cuda" if device is None else device))
 
 
 def type_(x: Any, dtype: Any = None, non_blocking: bool = False) -> Any:

@@ -445,16 +445,17 @@ class ReduceLROnPlateau(LRScheduler):
 
     def _add_floors(self) -> None:
         """Give groups that came after the scheduler their floor too."""
-        missing = len(self.optimizer.param_groups) - len(self.min_lrs)
-        if missing and self.default_min_lr is None:
+        groups, known = len(self.optimizer.param_groups), len(self.min_lrs)
+        if groups == known:
+            return
+        if self.default_min_lr is None:
             raise RuntimeError(
-                "The number of param groups in the `optimizer` "
-                f"({len(self.optimizer.param_groups)}) differs from when `ReduceLROnPlateau` was "
-                f"initialized ({len(self.min_lrs)}), usually due to a new param group being added "
-                "to the optimizer. Please modify the `min_lrs` field to match the length of the "
-                "`optimizer` param groups."
+                f"The number of param groups in the `optimizer` ({groups}) differs from when "
+                f"`ReduceLROnPlateau` was initialized ({known}), usually due to a new param group "
+                "being added to the optimizer. Please modify the `min_lrs` field to match the "
+                "length of the `optimizer` param groups."
             )
-        self.min_lrs += [self.default_min_lr] * missing  # type: ignore[list-item]
+        self.min_lrs += [self.default_min_lr] * (groups - known)
 
     @property
     def in_cooldown(self) -> bool:

@@ -14,6 +14,7 @@ from multitorch.autograd import enable_grad
 from multitorch.tensor import Tensor
 
 StateDict = dict[str, Any]
+ParamsT = Iterable[Any]
 Hook = Callable[..., Any]
 
 __all__ = [

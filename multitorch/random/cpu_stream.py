@@ -23,6 +23,8 @@ from typing import Any
 
 import numpy as np
 
+from multitorch.random.shuffle import shuffled
+
 DEFAULT_SEED = 67280421310721
 STATE_SIZE = 5056
 
@@ -173,12 +175,32 @@ class CPUStream:
         if dtype == np.float64:
             out = _scale64(self._unit64(n), float(low), float(high))
         else:
-            unit = _scale32(self._unit32(n), np.float32(low), np.float32(high))
-            out = unit.astype(dtype, copy=False)
+            out = self._uniform32(n, np.float32(low), np.float32(high)).astype(dtype, copy=False)
         if (low, high) != (0.0, 1.0) or dtype.itemsize < 4:
+            end = np.asarray(high).astype(dtype)
             # Rounding may reach the open end; PyTorch then answers with the closed one.
-            out[out == np.asarray(high).astype(dtype)] = low
+            if n and out.max() == end:
+                out[out == end] = low
         return out.reshape(shape)
+
+    def _uniform32(self, n: int, low: np.float32, high: np.float32) -> np.ndarray:
+        """Return unit · (high - low) + low, rounded once, as a fused multiply-add does."""
+        span = high - low
+        if low == 0.0:
+            out = self._unit32(n)
+            if span != 1.0:
+                out *= span
+            return out
+        out = np.empty(n, np.float32)
+        step = np.float64(span) * 2.0**-24
+        for start in range(0, n, _CHUNK):
+            bits = self.words(min(_CHUNK, n - start))
+            bits &= _MASK24
+            # 24 bits by 24 bits are exact in float64, so that one rounding to float32 remains.
+            wide = bits.view(np.int32) * step
+            wide += np.float64(low)
+            out[start : start + _CHUNK] = wide
+        return out
 
     def bernoulli(
         self, shape: Shape, p: float | np.ndarray, dtype: np.dtype = _BOOL
@@ -239,11 +261,8 @@ class CPUStream:
         draws = max(n - 1, 0)
         wide = n >= _RANDPERM_64_BITS_FROM
         bits = self.words64(draws) if wide else self.words(draws)
-        steps = bits % np.arange(n, 1, -1, dtype=bits.dtype)
-        order = list(range(n))
-        for i, other in enumerate((steps + np.arange(draws, dtype=bits.dtype)).tolist()):
-            order[i], order[other] = order[other], order[i]
-        return np.array(order, np.int64).astype(dtype, copy=False)
+        ahead = (bits % np.arange(n, 1, -1, dtype=bits.dtype)).astype(np.int64)
+        return shuffled(ahead + np.arange(draws), n).astype(dtype, copy=False)
 
     # --- normal -----------------------------------------------------------------------------------
 
@@ -365,20 +384,6 @@ class CPUStream:
 
 def _real_of(dtype: np.dtype) -> np.dtype:
     return np.dtype(np.float32 if dtype == np.complex64 else np.float64)
-
-
-def _scale32(unit: np.ndarray, low: np.float32, high: np.float32) -> np.ndarray:
-    """Return unit · (high - low) + low rounded once, as a fused multiply-add does."""
-    span = high - low
-    if low == 0.0:
-        if span != 1.0:
-            unit *= span
-        return unit
-    # 24 bits by 24 bits are exact in float64, so that one rounding to float32 remains.
-    wide = unit.astype(np.float64)
-    wide *= np.float64(span)
-    wide += np.float64(low)
-    return wide.astype(np.float32)
 
 
 def _scale64(unit: np.ndarray, low: float, high: float) -> np.ndarray:

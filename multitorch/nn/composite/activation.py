@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from multitorch.dtypes import finfo
 from multitorch.ops.activation import leaky_relu, relu, sigmoid, softmax, softplus, tanh
 from multitorch.tensor import Tensor
 
@@ -109,8 +110,11 @@ def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """Return x moved by lambd toward 0, and 0 where |x| <= lambd."""
-    if lambd < 0:
-        raise RuntimeError(f"lambda must be greater or equal to 0, but found to be {lambd}.")
+    if not 0 <= lambd <= finfo(input.dtype).max:
+        raise RuntimeError(
+            f"lambda must be in range [0, {finfo(input.dtype).max:g}] for input dtype "
+            f"{input.dtype.scalar_name}, but found {lambd:g}"
+        )
     return hardshrink(input, lambd) - lambd * (input > lambd) + lambd * (input < -lambd)
 
 

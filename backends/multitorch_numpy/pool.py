@@ -1,0 +1,254 @@
+"""Pooling: windows are visited by their offsets, each offset one strided slice of the whole input.
+
+Maxima and sums of windows separate into one pass for each dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import product
+from math import prod
+from typing import Any
+
+import numpy as np
+
+Array = Any
+Sizes = tuple[int, ...]
+
+
+def _lowest(dtype: Any) -> Any:
+    return np.iinfo(dtype).min if dtype.kind in "iu" else -np.inf
+
+
+def _reach(n: int, out: int, k: int, s: int, lo: int, d: int) -> int:
+    """Return how far the windows reach beyond the end of a dimension."""
+    return max((out - 1) * s + d * (k - 1) + 1 - n - lo, 0)
+
+
+def _padded(x: Array, value: Any, pads: list[tuple[int, int]]) -> Array:
+    """Return x with its last dimensions extended, or x itself."""
+    if not any(lo or hi for lo, hi in pads):
+        return x
+    lead = x.ndim - len(pads)
+    shape = (*x.shape[:lead], *(n + lo + hi for n, (lo, hi) in zip(x.shape[lead:], pads)))
+    y = np.full(shape, value, x.dtype)
+    y[(..., *(slice(lo, lo + n) for n, (lo, _) in zip(x.shape[lead:], pads)))] = x
+    return y
+
+
+def _pads(sizes: Sizes, size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes):
+    return [
+        (lo, _reach(n, o, k, s, lo, d))
+        for n, o, k, s, lo, d in zip(sizes, size, kernel, stride, padding, dilation)
+    ]
+
+
+def _offsets(size: Sizes, kernel: Sizes, stride: Sizes, dilation: Sizes) -> Iterator[tuple]:
+    """Yield for each window element the slices that hold it for every window."""
+    for index in product(*map(range, kernel)):
+        yield (
+            ...,
+            *(
+                slice(i * d, i * d + s * (o - 1) + 1, s)
+                for i, d, s, o in zip(index, dilation, stride, size)
+            ),
+        )
+
+
+def _along(axis: int, at: slice, lead: int) -> tuple:
+    return (*(slice(None),) * (lead + axis), at)
+
+
+def _separable(ufunc: Any, x: Array, size: Sizes, kernel: Sizes, stride: Sizes, dilation: Sizes):
+    """Reduce windows by a ufunc, one dimension after the other."""
+    lead = x.ndim - len(size)
+    for axis, (o, k, s, d) in enumerate(zip(size, kernel, stride, dilation)):
+        parts = [
+            x[_along(axis, slice(i * d, i * d + s * (o - 1) + 1, s), lead)] for i in range(k)
+        ]
+        if k == 1:
+            x = parts[0]
+            continue
+        x = ufunc(parts[0], parts[1])
+        for part in parts[2:]:
+            ufunc(x, part, x)
+    return x
+
+
+def max_pool(
+    x: Array, *, size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes
+) -> Array:
+    pads = _pads(x.shape[x.ndim - len(size) :], size, kernel, stride, padding, dilation)
+    y = _separable(
+        np.maximum, _padded(x, _lowest(x.dtype), pads), size, kernel, stride, dilation
+    )
+    return y.copy() if prod(kernel) == 1 else y
+
+
+def max_pool_with_indices(
+    x: Array, *, size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes
+) -> tuple[Array, Array]:
+    sizes = x.shape[x.ndim - len(size) :]
+    pads = _pads(sizes, size, kernel, stride, padding, dilation)
+    padded = _padded(x, _lowest(x.dtype), pads)
+    best: Any = None
+    which: Any = None
+    for number, window in enumerate(_offsets(size, kernel, stride, dilation)):
+        part = padded[window]
+        if best is None:
+            best, which = part.copy(), np.zeros(part.shape, np.intp)
+            continue
+        better = part > best
+        if x.dtype.kind not in "iu":
+            better |= part != part
+        np.copyto(best, part, where=better)
+        np.copyto(which, number, where=better)
+    return best, _flat_indices(which, sizes, size, kernel, stride, padding, dilation)
+
+
+def _flat_indices(
+    which: Array, sizes: Sizes, size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes,
+    dilation: Sizes,
+) -> Array:  # fmt: skip
+    """Turn the number of a window's element into its position in the flattened input."""
+    flat: Any = 0
+    inner = np.unravel_index(np.arange(prod(kernel)), kernel)
+    for axis, table in enumerate(inner):
+        shape = [1] * len(size)
+        shape[axis] = -1
+        start = (np.arange(size[axis]) * stride[axis] - padding[axis]).reshape(shape)
+        at = start + (table * dilation[axis])[which]
+        if padding[axis]:
+            np.clip(at, 0, sizes[axis] - 1, out=at)
+        flat = flat * sizes[axis] + at
+    return np.asarray(flat, np.int64)
+
+
+def max_pool_backward(
+    g: Array, x: Array, out: Array, *, size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes,
+    dilation: Sizes,
+) -> Array:  # fmt: skip
+    sizes = x.shape[x.ndim - len(size) :]
+    pads = _pads(sizes, size, kernel, stride, padding, dilation)
+    padded = _padded(x, _lowest(x.dtype), pads)
+    dx = np.zeros(padded.shape, g.dtype)
+    apart = all(s > d * (k - 1) for s, d, k in zip(stride, dilation, kernel))
+    free = np.ones(out.shape, bool)
+    for window in _offsets(size, kernel, stride, dilation):
+        hit = padded[window] == out
+        hit &= free
+        free ^= hit
+        if apart:
+            np.copyto(dx[window], g, where=hit)
+        else:
+            dx[window] += np.where(hit, g, g.dtype.type(0))
+    if free.any():  # windows whose maximum is NaN
+        dx = _through_indices(g, x, padded.shape, size, kernel, stride, padding, dilation)
+    lead = x.ndim - len(size)
+    return dx[_along(0, slice(None), lead)[:lead] + tuple(
+        slice(lo, lo + n) for n, (lo, _) in zip(sizes, pads)
+    )]  # fmt: skip
+
+
+def _through_indices(
+    g: Array, x: Array, shape: Sizes, size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes,
+    dilation: Sizes,
+) -> Array:  # fmt: skip
+    _, indices = max_pool_with_indices(
+        x, size=size, kernel=kernel, stride=stride, padding=padding, dilation=dilation
+    )
+    lead = x.ndim - len(size)
+    rows = prod(x.shape[:lead])
+    dx = np.zeros((rows, prod(x.shape[lead:])), g.dtype)
+    np.add.at(dx, (np.arange(rows)[:, None], indices.reshape(rows, -1)), g.reshape(rows, -1))
+    pads = _pads(x.shape[lead:], size, kernel, stride, padding, dilation)
+    return _padded(dx.reshape(x.shape), 0, pads)
+
+
+# --- means ---------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=256)
+def _divisor(
+    sizes: Sizes, size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, include: bool,
+    override: int | None,
+) -> Any:  # fmt: skip
+    """Return the number of elements to divide by: one number, or one for each window."""
+    if override is not None:
+        return float(override)
+    counts: Any = np.ones(())
+    for n, o, k, s, p in zip(sizes, size, kernel, stride, padding):
+        start = np.arange(o) * s - p
+        end = np.minimum(start + k, n + p)
+        if not include:
+            start, end = np.maximum(start, 0), np.minimum(end, n)
+        counts = counts[..., None] * (end - start)
+    return float(prod(kernel)) if (counts == prod(kernel)).all() else counts
+
+
+def _wide(x: Array) -> Array:
+    return x.astype(np.float32) if x.dtype.itemsize == 2 and x.dtype.kind not in "iu" else x
+
+
+def avg_pool(
+    x: Array, *, size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, include: bool,
+    override: int | None, sizes: Sizes,
+) -> Array:  # fmt: skip
+    dtype, x = x.dtype, _wide(x)
+    ones = (1,) * len(size)
+    pads = _pads(sizes, size, kernel, stride, padding, ones)
+    y = _separable(np.add, _padded(x, 0, pads), size, kernel, stride, ones)
+    divisor = _divisor(sizes, size, kernel, stride, padding, include, override)
+    if dtype.kind in "iu":
+        return np.floor_divide(y, np.asarray(divisor, y.dtype))
+    return (y / np.asarray(divisor, y.dtype)).astype(dtype, copy=False)
+
+
+def avg_pool_backward(
+    y: Array, *, size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, include: bool,
+    override: int | None, sizes: Sizes,
+) -> Array:  # fmt: skip
+    dtype, y = y.dtype, _wide(y)
+    divisor = _divisor(sizes, size, kernel, stride, padding, include, override)
+    g = y / np.asarray(divisor, y.dtype)
+    lead = y.ndim - len(size)
+    ones = (1,) * len(size)
+    pads = _pads(sizes, size, kernel, stride, padding, ones)
+    for axis, (n, o, k, s, (lo, hi)) in enumerate(zip(sizes, size, kernel, stride, pads)):
+        shape = list(g.shape)
+        shape[lead + axis] = n + lo + hi
+        dx = np.zeros(shape, g.dtype)
+        for i in range(k):
+            dx[_along(axis, slice(i, i + s * (o - 1) + 1, s), lead)] += g
+        g = dx[_along(axis, slice(lo, lo + n), lead)]
+    return g.astype(dtype, copy=False)
+
+
+@lru_cache(maxsize=256)
+def _adaptive_matrix(n: int, out: int, char: str) -> Array:
+    """Return the (out, n) matrix that takes the mean of each adaptive window."""
+    i = np.arange(out)
+    start, end = i * n // out, -(-(i + 1) * n // out)
+    at = np.arange(n)
+    inside = (at >= start[:, None]) & (at < end[:, None])
+    return (inside / (end - start)[:, None]).astype(char)
+
+
+def _apply_matrices(x: Array, matrices: list[Array]) -> Array:
+    lead = x.ndim - len(matrices)
+    for axis, matrix in enumerate(matrices):
+        x = np.matmul(x.swapaxes(lead + axis, -1), matrix.T).swapaxes(lead + axis, -1)
+    return np.ascontiguousarray(x)
+
+
+def adaptive_avg_pool(x: Array, *, size: Sizes, sizes: Sizes) -> Array:
+    dtype, x = x.dtype, _wide(x)
+    found = [_adaptive_matrix(n, o, x.dtype.char) for n, o in zip(sizes, size)]
+    return _apply_matrices(x, found).astype(dtype, copy=False)
+
+
+def adaptive_avg_pool_backward(y: Array, *, size: Sizes, sizes: Sizes) -> Array:
+    dtype, y = y.dtype, _wide(y)
+    found = [_adaptive_matrix(n, o, y.dtype.char).T for n, o in zip(sizes, size)]
+    return _apply_matrices(y, found).astype(dtype, copy=False)

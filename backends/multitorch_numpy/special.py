@@ -1,0 +1,45 @@
+"""Special functions by SciPy, which is imported when the first of them is needed."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+Array = Any
+
+
+@functools.cache
+def _function(name: str) -> Callable:
+    import scipy.special
+
+    return getattr(scipy.special, name)
+
+
+def _special(name: str) -> Callable:
+    """Return a kernel that computes in float32 for half precision and keeps the dtype."""
+
+    def kernel(*arrays: Array) -> Array:
+        dtype = np.result_type(*[a for a in arrays if hasattr(a, "dtype")])
+        if dtype.itemsize == 2:
+            arrays = tuple([np.asarray(a, np.float32) for a in arrays])
+        out = _function(name)(*arrays)
+        return out if out.dtype == dtype else out.astype(dtype)
+
+    kernel.__name__ = kernel.__qualname__ = name
+    return kernel
+
+
+erf, erfc, erfinv, erfcx = _special("erf"), _special("erfc"), _special("erfinv"), _special("erfcx")
+lgamma, digamma = _special("gammaln"), _special("digamma")
+i0, i0e, i1, i1e = _special("i0"), _special("i0e"), _special("i1"), _special("i1e")
+ndtri, log_ndtr, zeta = _special("ndtri"), _special("log_ndtr"), _special("zeta")
+gammainc, gammaincc = _special("gammainc"), _special("gammaincc")
+
+
+def polygamma(x: Array, *, n: int) -> Array:
+    """Return the n-th derivative of digamma."""
+    wide = x.astype(np.float32) if x.dtype.itemsize == 2 else x
+    return _function("polygamma")(n, wide).astype(x.dtype)

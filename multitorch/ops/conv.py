@@ -1,0 +1,334 @@
+"""Convolutions, and the gathering of windows (unfold, fold).
+
+Three bilinear ops, the convolution, its gradient by the input and its gradient by the weight, are each
+other's derivatives; so that any order of differentiation needs these three kernels only. A transposed
+convolution is the gradient by the input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from multitorch import dtypes
+from multitorch.dtypes import dtype
+from multitorch.ops.linalg import SameDtype
+from multitorch.ops.op import op
+from multitorch.ops.promote import not_implemented
+
+Tensor = Any
+Sizes = tuple[int, ...]
+Pads = tuple[tuple[int, int], ...]
+
+
+def _kernel_dtype(name: str, d: dtype) -> dtype:
+    if d is dtypes.bool_ or d.name.startswith("float8"):
+        raise not_implemented("slow_conv2d", d)
+    return d
+
+
+_same = SameDtype("same", _kernel_dtype, fast=frozenset())
+
+
+def _sum_positions(F: Any, g: Any) -> Any:
+    return F.sum(g, dim=(0, *range(2, g.ndim)), keepdim=False)
+
+
+def output_size(
+    size: Sizes, kernel: Sizes, *, stride: Sizes, padding: Pads, dilation: Sizes
+) -> Sizes:
+    """Return the number of windows along each dimension.
+
+    >>> output_size((8,), (3,), stride=(2,), padding=((1, 1),), dilation=(1,))
+    (4,)
+    """
+    return tuple(
+        (n + lo + hi - d * (k - 1) - 1) // s + 1
+        for n, k, s, (lo, hi), d in zip(size, kernel, stride, padding, dilation)
+    )
+
+
+def _shape(x: Any, w: Any, b: Any = None, *, groups: int, **geometry: Any) -> tuple:
+    size = output_size(x.shape[2:], w.shape[2:], **geometry)
+    return (x.shape[0], w.shape[0], *size), x.dtype
+
+
+def _input_grad_shape(y: Any, w: Any, *, size: Sizes, groups: int, **geometry: Any) -> tuple:
+    return (y.shape[0], w.shape[1] * groups, *size), y.dtype
+
+
+def _weight_grad_shape(y: Any, x: Any, *, kernel: Sizes, groups: int, **geometry: Any) -> tuple:
+    return (y.shape[1], x.shape[1] // groups, *kernel), y.dtype
+
+
+def _geometry(stride: Sizes, padding: Pads, dilation: Sizes, groups: int) -> dict[str, Any]:
+    return {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+
+
+_convolution = op(
+    "convolution", "x w b", promote=_same, broadcasts=False, node="Convolution", shape=_shape
+).vjp(
+    x=lambda F, g, w, x_shape, stride, padding, dilation, groups: F.conv_input_grad(
+        g, F.conj(w), size=tuple(x_shape[2:]), **_geometry(stride, padding, dilation, groups)
+    ),
+    w=lambda F, g, x, w_shape, stride, padding, dilation, groups: F.conv_weight_grad(
+        g, F.conj(x), kernel=tuple(w_shape[2:]), **_geometry(stride, padding, dilation, groups)
+    ),
+    b=_sum_positions,
+)
+_conv_input_grad = op(
+    "conv_input_grad", "y w", promote=_same, broadcasts=False, node="Convolution",
+    shape=_input_grad_shape,
+).vjp(
+    y=lambda F, g, w, stride, padding, dilation, groups: F.convolution(
+        g, F.conj(w), **_geometry(stride, padding, dilation, groups)
+    ),
+    w=lambda F, g, y, w_shape, stride, padding, dilation, groups: F.conv_weight_grad(
+        F.conj(y), g, kernel=tuple(w_shape[2:]), **_geometry(stride, padding, dilation, groups)
+    ),
+)  # fmt: skip
+_conv_weight_grad = op(
+    "conv_weight_grad", "y x", promote=_same, broadcasts=False, node="ConvolutionBackward",
+    shape=_weight_grad_shape,
+).vjp(
+    y=lambda F, g, x, stride, padding, dilation, groups: F.convolution(
+        F.conj(x), g, **_geometry(stride, padding, dilation, groups)
+    ),
+    x=lambda F, g, y, x_shape, stride, padding, dilation, groups: F.conv_input_grad(
+        F.conj(y), g, size=tuple(x_shape[2:]), **_geometry(stride, padding, dilation, groups)
+    ),
+)  # fmt: skip
+
+# --- the arguments of the public functions -------------------------------------------------------
+
+
+def _sizes(value: Any, n: int, name: str) -> Sizes:
+    """Return one integer for each of `n` dimensions."""
+    if value.__class__ is int:
+        return (value,) * n
+    if not isinstance(value, Sequence):
+        return (int(value),) * n
+    if len(value) == 1:
+        return (int(value[0]),) * n
+    if len(value) != n:
+        raise RuntimeError(
+            f"expected {name} to be a single integer value or a list of {n} values to match the "
+            f"convolution dimensions, but got {name}={list(value)}"
+        )
+    return tuple([int(v) for v in value])
+
+
+def _pads(padding: Any, n: int, kernel: Sizes, stride: Sizes, dilation: Sizes) -> Pads:
+    """Return (before, after) for each dimension; 'same' puts an odd one after."""
+    if padding.__class__ is str:
+        if padding == "valid":
+            return ((0, 0),) * n
+        if padding != "same":
+            raise RuntimeError(f"Invalid padding string: '{padding}'")
+        if any(s != 1 for s in stride):
+            raise RuntimeError("padding='same' is not supported for strided convolutions")
+        totals = [d * (k - 1) for k, d in zip(kernel, dilation)]
+        return tuple([(t // 2, t - t // 2) for t in totals])
+    sizes = _sizes(padding, n, "padding")
+    if min(sizes) < 0:
+        raise RuntimeError("negative padding is not supported")
+    return tuple([(p, p) for p in sizes])
+
+
+def _check_numbers(stride: Sizes, dilation: Sizes, groups: int) -> None:
+    if min(stride) <= 0:
+        raise RuntimeError("non-positive stride is not supported")
+    if min(dilation) <= 0:
+        raise RuntimeError(f"dilation should be greater than zero, but got {list(dilation)}")
+    if groups <= 0:
+        raise RuntimeError("non-positive groups is not supported")
+
+
+def _check_operands(
+    x: Tensor, w: Tensor, b: Tensor | None, groups: int, transposed: bool = False
+) -> None:
+    channels, wanted = x.shape[1], w.shape[0] if transposed else w.shape[1] * groups
+    if w.ndim != x.ndim:
+        raise RuntimeError(
+            f"weight should have {x.ndim} dimensions, but got weight of size {list(w.shape)}"
+        )
+    if w.shape[0] % groups or w.shape[0] < groups:
+        raise RuntimeError(
+            f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, "
+            f"but got weight of size [{list(w.shape)}] instead"
+        )
+    if channels != wanted:
+        given = f"transposed={int(transposed)}" if transposed else f"groups={groups}"
+        raise RuntimeError(
+            f"Given {given}, weight of size {list(w.shape)}, expected input{list(x.shape)} to have "
+            f"{wanted} channels, but got {channels} channels instead"
+        )
+    outs = w.shape[1] * groups if transposed else w.shape[0]
+    if b is not None and b.shape != (outs,):
+        given = f"transposed={int(transposed)}, " if transposed else ""
+        raise RuntimeError(
+            f"Given {given}weight of size {list(w.shape)}, expected bias to be 1-dimensional with "
+            f"{outs} elements, but got bias of size {list(b.shape)} instead"
+        )
+    _check_dtypes(x, w, b)
+
+
+def _check_dtypes(x: Tensor, w: Tensor, b: Tensor | None) -> None:
+    for name, t in (("weight", w), ("bias", b)):
+        if t is not None and t._dtype is not x._dtype:
+            raise RuntimeError(
+                f"Input type ({_type_name(x)}) and {name} type ({_type_name(t)}) should be the same"
+            )
+
+
+def _type_name(t: Tensor) -> str:
+    return t._dtype.scalar_name.lower()
+
+
+def _batched(x: Tensor, n: int, name: str) -> tuple[Tensor, bool]:
+    """Return the input with a batch dimension, and whether it had one."""
+    ndim = x._a.ndim
+    if ndim == n + 2:
+        return x, True
+    if ndim == n + 1:
+        return x.unsqueeze(0), False
+    raise RuntimeError(
+        f"Expected {n + 1}D (unbatched) or {n + 2}D (batched) input to {name}, but got input of "
+        f"size: {list(x.shape)}"
+    )
+
+
+def _check_fits(size: Sizes, kernel: Sizes, padding: Pads, dilation: Sizes) -> None:
+    padded = [n + lo + hi for n, (lo, hi) in zip(size, padding)]
+    reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation)]
+    if any(p < r for p, r in zip(padded, reach)):
+        shown, window = (" x ".join(str(v) for v in values) for values in (padded, reach))
+        raise RuntimeError(
+            f"Calculated padded input size per channel: ({shown}). Kernel size: ({window}). "
+            "Kernel size can't be greater than actual input size"
+        )
+
+
+def _conv(
+    n: int, x: Tensor, w: Tensor, b: Tensor | None, stride: Any, padding: Any, dilation: Any,
+    groups: int,
+) -> Tensor:  # fmt: skip
+    x, batched = _batched(x, n, f"conv{n}d")
+    stride, dilation = _sizes(stride, n, "stride"), _sizes(dilation, n, "dilation")
+    _check_numbers(stride, dilation, groups)
+    _check_operands(x, w, b, groups)
+    kernel = tuple(w.shape[2:])
+    pads = _pads(padding, n, kernel, stride, dilation)
+    _check_fits(tuple(x.shape[2:]), kernel, pads, dilation)
+    y = _convolution(x, w, b, stride=stride, padding=pads, dilation=dilation, groups=groups)
+    return y if batched else y.squeeze(0)
+
+
+def conv1d(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
+    dilation: Any = 1, groups: int = 1,
+) -> Tensor:  # fmt: skip
+    """Correlate (N, C, L) with (O, C / groups, K): returns (N, O, L')."""
+    return _conv(1, input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv2d(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
+    dilation: Any = 1, groups: int = 1,
+) -> Tensor:  # fmt: skip
+    """Correlate (N, C, H, W) with (O, C / groups, KH, KW): returns (N, O, H', W').
+
+    >>> import multitorch as torch
+    >>> torch.conv2d(torch.ones(1, 1, 3, 3), torch.ones(1, 1, 2, 2)).shape
+    torch.Size([1, 1, 2, 2])
+    """
+    return _conv(2, input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv3d(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
+    dilation: Any = 1, groups: int = 1,
+) -> Tensor:  # fmt: skip
+    """Correlate (N, C, D, H, W) with (O, C / groups, KD, KH, KW)."""
+    return _conv(3, input, weight, bias, stride, padding, dilation, groups)
+
+
+# --- transposed ----------------------------------------------------------------------------------
+
+
+def _conv_transpose(
+    n: int, x: Tensor, w: Tensor, b: Tensor | None, stride: Any, padding: Any, output_padding: Any,
+    groups: int, dilation: Any,
+) -> Tensor:  # fmt: skip
+    x, batched = _batched(x, n, f"conv_transpose{n}d")
+    stride, dilation = _sizes(stride, n, "stride"), _sizes(dilation, n, "dilation")
+    _check_numbers(stride, dilation, groups)
+    _check_operands(x, w, b, groups, transposed=True)
+    extra = _sizes(output_padding, n, "output_padding")
+    if any(e >= s and e >= d for e, s, d in zip(extra, stride, dilation)):
+        raise RuntimeError(
+            "output padding must be smaller than either stride or dilation, but got "
+            f"output_padding={list(extra)}, stride={list(stride)}, dilation={list(dilation)}"
+        )
+    pads = _pads(_sizes(padding, n, "padding"), n, (), (), ())
+    size = tuple(
+        [
+            (m - 1) * s - lo - hi + d * (k - 1) + e + 1
+            for m, s, (lo, hi), d, k, e in zip(
+                x.shape[2:], stride, pads, dilation, w.shape[2:], extra
+            )
+        ]
+    )
+    if min(size) <= 0:
+        raise RuntimeError(
+            f"Given input size per channel: {list(x.shape[2:])}. Calculated output size per "
+            f"channel: {list(size)}. Output size is too small"
+        )
+    y = _conv_input_grad(
+        x, w, size=size, stride=stride, padding=pads, dilation=dilation, groups=groups
+    )
+    if b is not None:
+        y = y + b.reshape(-1, *(1,) * n)
+    return y if batched else y.squeeze(0)
+
+
+def conv_transpose1d(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
+    output_padding: Any = 0, groups: int = 1, dilation: Any = 1,
+) -> Tensor:  # fmt: skip
+    """Apply the gradient of `conv1d` by its input to (N, C, L); weight is (C, O / groups, K)."""
+    return _conv_transpose(
+        1, input, weight, bias, stride, padding, output_padding, groups, dilation
+    )
+
+
+def conv_transpose2d(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
+    output_padding: Any = 0, groups: int = 1, dilation: Any = 1,
+) -> Tensor:  # fmt: skip
+    """Apply the gradient of `conv2d` by its input to (N, C, H, W)."""
+    return _conv_transpose(
+        2, input, weight, bias, stride, padding, output_padding, groups, dilation
+    )
+
+
+def conv_transpose3d(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
+    output_padding: Any = 0, groups: int = 1, dilation: Any = 1,
+) -> Tensor:  # fmt: skip
+    """Apply the gradient of `conv3d` by its input to (N, C, D, H, W)."""
+    return _conv_transpose(
+        3, input, weight, bias, stride, padding, output_padding, groups, dilation
+    )
+
+
+METHODS: dict = {}
+INPLACE: dict = {}
+FUNCTIONS = {
+    "conv1d": conv1d,
+    "conv2d": conv2d,
+    "conv3d": conv3d,
+    "conv_transpose1d": conv_transpose1d,
+    "conv_transpose2d": conv_transpose2d,
+    "conv_transpose3d": conv_transpose3d,
+}

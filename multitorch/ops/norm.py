@@ -1,0 +1,300 @@
+"""Normalization by mean and variance, and by root mean square.
+
+Batch, layer, group and instance norm are one computation over different dimensions:
+`(x - mean) / sqrt(var + eps) * weight + bias`. It is fused, with one joint rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+from multitorch import dtypes
+from multitorch.dtypes import dtype
+from multitorch.ops.common import reduced_shape
+from multitorch.ops.op import Op
+from multitorch.ops.promote import Promotion, not_implemented
+from multitorch.promotion import Operand
+
+Tensor = Any
+Sizes = tuple[int, ...]
+
+
+class _InputDtype(Promotion):
+    """Compute in the dtype of the input, whatever the weights have."""
+
+    def compute(self, op: str, operands: Sequence[Operand]) -> dtype:
+        """Return the input's dtype, or raise PyTorch's error."""
+        d = operands[0][0]
+        if not d.is_floating_point or d.name.startswith("float8"):
+            raise not_implemented(_KERNEL_NAMES.get(op, op), d)
+        found = next((w for w, _ in operands[1:] if w is not d), None)
+        if found is not None and not (d.itemsize == 2 and found is dtypes.float32):
+            raise RuntimeError(
+                f"expected scalar type {d.scalar_name} but found {found.scalar_name}"
+            )
+        return d
+
+
+_KERNEL_NAMES = {"layer_norm": "LayerNormKernelImpl", "group_norm": "GroupNormKernelImpl"}
+_input_dtype = _InputDtype("input_dtype", lambda name, d: d, fast=frozenset())
+
+
+def _normalized_shapes(
+    x: Any, weight: Any, bias: Any, *, dim: Sizes, eps: float
+) -> tuple:
+    stats = reduced_shape(x.shape, dim, True), x.dtype
+    return (x.shape, x.dtype), stats, stats
+
+
+def _normalize_rule(
+    F: Any, g: Any, x: Any, weight: Any, mean: Any, rstd: Any, dim: Any, eps: Any, needs: Any
+) -> tuple:
+    if F.of_tensors:  # saved statistics are constants; derivatives of them begin at x
+        mean, rstd = F.normalize_statistics(x, dim=dim, eps=eps)
+    return F.normalize_backward(g, x, weight, mean, rstd, dim=dim, needs=needs)
+
+
+def _normalizer(name: str, node: str) -> Any:
+    return Op(
+        name, "x weight bias", outs="out mean rstd", diff_outs=(0,), promote=_input_dtype,
+        broadcasts=True, kernel="normalize", node=node, shape=_normalized_shapes,
+    ).vjps(_normalize_rule)  # fmt: skip
+
+
+_batch_norm = _normalizer("normalize", "NativeBatchNorm")
+_layer_norm = _normalizer("layer_norm", "NativeLayerNorm")
+_group_norm = _normalizer("group_norm", "NativeGroupNorm")
+
+# --- batch norm ----------------------------------------------------------------------------------
+
+
+def _check_stats(x: Tensor, **stats: Tensor | None) -> None:
+    for name, t in stats.items():
+        if t is not None and t.numel() != x.shape[1]:
+            raise RuntimeError(f"{name} should contain {x.shape[1]} elements not {t.numel()}")
+
+
+def _channels(t: Tensor | None, ndim: int) -> Tensor | None:
+    """Return per-channel numbers in a shape that broadcasts along dimension 1."""
+    return t if t is None or ndim == 2 else t.view(t.shape[0], *(1,) * (ndim - 2))
+
+
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalize each channel (dimension 1) by the batch's statistics, or by the running ones.
+
+    In training the running statistics move by `momentum` towards the batch's mean and unbiased
+    variance.
+    """
+    x = input
+    ndim = x._a.ndim
+    if ndim < 2:
+        raise RuntimeError(f"batch_norm expects an input of 2 or more dimensions, got {ndim}")
+    _check_stats(x, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
+    if not training:
+        return _normalize_by(x, running_mean, running_var, weight, bias, eps)
+    count = x.numel() // x.shape[1] if x.shape[1] else 0
+    if count == 1:
+        raise ValueError(
+            f"Expected more than 1 value per channel when training, got input size {x.size()}"
+        )
+    dim = (0, *range(2, ndim))
+    out, mean, rstd = _batch_norm(
+        x, _channels(weight, ndim), _channels(bias, ndim), dim=dim, eps=eps
+    )
+    if running_mean is not None:
+        _move(running_mean, mean.view(x.shape[1]), momentum)
+    if running_var is not None:
+        var = (1 / (rstd * rstd) - eps) * (count / (count - 1))
+        _move(running_var, var.view(x.shape[1]), momentum)
+    return out
+
+
+def _move(running: Tensor, new: Tensor, momentum: float) -> None:
+    if new._dtype is not running._dtype:
+        new = new.to(running._dtype)
+    running.mul_(1 - momentum).add_(new * momentum)
+
+
+def _normalize_by(
+    x: Tensor, mean: Tensor | None, var: Tensor | None, weight: Tensor | None, bias: Tensor | None,
+    eps: float,
+) -> Tensor:  # fmt: skip
+    """Normalize by statistics that are given."""
+    for name, t in (("running_mean", mean), ("running_var", var)):
+        if t is None:
+            raise RuntimeError(f"{name} must be defined in evaluation mode")
+    ndim = x._a.ndim
+    scale = (var + eps).rsqrt()
+    if weight is not None:
+        scale = scale * weight
+    shift = -mean * scale
+    if bias is not None:
+        shift = shift + bias
+    out = x * _channels(scale, ndim) + _channels(shift, ndim)
+    return out if out._dtype is x._dtype else out.to(x._dtype)
+
+
+# --- the others ----------------------------------------------------------------------------------
+
+
+def layer_norm(
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalize over the last dimensions, those of `normalized_shape`.
+
+    >>> import multitorch as torch
+    >>> torch.nn.functional.layer_norm(torch.tensor([1.0, 3.0]), (2,), eps=0.0)
+    tensor([-1.,  1.])
+    """
+    shape = _check_normalized(input, normalized_shape)
+    for name, t in (("weight", weight), ("bias", bias)):
+        if t is not None and tuple(t.shape) != shape:
+            raise RuntimeError(
+                f"Expected {name} to be of same shape as normalized_shape, but got {name} of shape "
+                f"{list(t.shape)} and normalized_shape = {list(shape)}"
+            )
+    ndim = input._a.ndim
+    dim = tuple(range(ndim - len(shape), ndim))
+    return _layer_norm(input, weight, bias, dim=dim, eps=eps)[0]
+
+
+def _check_normalized(x: Tensor, normalized_shape: Sequence[int]) -> Sizes:
+    shape = tuple(normalized_shape)
+    if not shape:
+        raise RuntimeError(
+            "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one "
+            "element, but got normalized_shape = []"
+        )
+    if tuple(x.shape[-len(shape) :]) != shape:
+        inner = ", ".join(str(n) for n in shape)
+        raise RuntimeError(
+            f"Given normalized_shape={list(shape)}, expected input with shape [*, {inner}], but got "
+            f"input of size{list(x.shape)}"
+        )
+    return shape
+
+
+def group_norm(
+    input: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalize each group of channels of each sample."""
+    if input.ndim < 2:
+        raise RuntimeError(f"Expected at least 2 dimensions for input tensor but received {input.ndim}")
+    n, channels, *rest = input.shape
+    if num_groups <= 0 or channels % num_groups:
+        raise RuntimeError(
+            "Expected number of channels in input to be divisible by num_groups, but got input of "
+            f"shape {list(input.shape)} and num_groups={num_groups}"
+        )
+    for name, t in (("weight", weight), ("bias", bias)):
+        if t is not None and tuple(t.shape) != (channels,):
+            raise RuntimeError(
+                f"Expected {name} to be a vector of size equal to the number of channels in input, "
+                f"but got {name} of shape {list(t.shape)} and input of shape {list(input.shape)}"
+            )
+    each = channels // num_groups
+    x = input.reshape(n, num_groups, each, *rest)
+    weight, bias = (
+        t if t is None else t.view(num_groups, each, *(1,) * len(rest)) for t in (weight, bias)
+    )
+    out = _group_norm(x, weight, bias, dim=tuple(range(2, x.ndim)), eps=eps)[0]
+    return out.view(input.shape)
+
+
+def instance_norm(
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalize each channel of each sample."""
+    x = input
+    if not use_input_stats:
+        return _normalize_by(x, running_mean, running_var, weight, bias, eps)
+    count = prod(x.shape[2:])
+    if count == 1:
+        raise ValueError(
+            f"Expected more than 1 spatial element when training, got input size {x.size()}"
+        )
+    ndim = x._a.ndim
+    out, mean, rstd = _batch_norm(
+        x, _channels(weight, ndim), _channels(bias, ndim), dim=tuple(range(2, ndim)), eps=eps
+    )
+    if running_mean is not None:
+        _move(running_mean, mean.view(x.shape[:2]).mean(0), momentum)
+    if running_var is not None:
+        var = (1 / (rstd * rstd) - eps) * (count / (count - 1))
+        _move(running_var, var.view(x.shape[:2]).mean(0), momentum)
+    return out
+
+
+def rms_norm(
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    eps: float | None = None,
+) -> Tensor:
+    """Divide by the root mean square over the last dimensions."""
+    shape = _check_normalized(input, normalized_shape)
+    if eps is None:
+        eps = dtypes.finfo(input._dtype).eps
+    dims = tuple(range(-len(shape), 0))
+    out = input * ((input * input).mean(dims, keepdim=True) + eps).rsqrt()
+    return out if weight is None else out * weight
+
+
+def local_response_norm(
+    input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Tensor:
+    """Divide by (k + alpha · mean of squares over `size` neighboring channels)^beta."""
+    from multitorch.ops.pool import avg_pool1d
+
+    if input.ndim < 3:
+        raise ValueError(
+            f"Expected 3D or higher dimensionality input (got {input.ndim} dimensions)"
+        )
+    if input.numel() == 0:
+        return input
+    squares = (input * input).flatten(2).transpose(1, 2)
+    n, positions, channels = squares.shape
+    before, after = size // 2, (size - 1) // 2
+    zeros = squares.new_zeros((n, positions, 1))
+    parts = [zeros.expand(n, positions, before), squares, zeros.expand(n, positions, after)]
+    from multitorch.ops.join import cat
+
+    means = avg_pool1d(cat(parts, -1), size, 1).transpose(1, 2).reshape(input.shape)
+    return input / (means * alpha + k) ** beta
+
+
+METHODS: dict = {}
+INPLACE: dict = {}
+FUNCTIONS = {
+    "batch_norm": batch_norm,
+    "layer_norm": layer_norm,
+    "group_norm": group_norm,
+    "instance_norm": instance_norm,
+    "rms_norm": rms_norm,
+}

@@ -1,0 +1,280 @@
+"""Reductions: sums, products, extremes, statistics."""
+
+from __future__ import annotations
+
+import builtins
+import math
+from collections.abc import Callable
+from typing import Any
+
+from multitorch import dtypes
+from multitorch.dtypes import FLOAT
+from multitorch.ops import apply as dispatch
+from multitorch.ops import return_types
+from multitorch.ops.apply import write_out
+from multitorch.ops.common import wrap_dim
+from multitorch.ops.op import op
+from multitorch.ops.promote import not_implemented
+from multitorch.ops.reduction import (
+    all_dims,
+    check_not_empty,
+    dims_of,
+    fast,
+    shape_accumulated,
+    shape_bool,
+    shape_index,
+    shape_real,
+    shape_same_dtype,
+    shape_value_index,
+)
+
+# --- sums ----------------------------------------------------------------------------------------
+
+
+def _unreduce_shape(x: Any, *, shape: Any, dim: Any, keepdim: bool) -> tuple[Any, Any]:
+    return shape, x.dtype
+
+
+def _sum_rule(F: Any, g: Any, x_shape: Any, dim: Any, keepdim: bool) -> Any:
+    return F.unreduce(g, shape=x_shape, dim=dim, keepdim=keepdim)
+
+
+def _mean_rule(F: Any, g: Any, x_shape: Any, dim: Any, keepdim: bool) -> Any:
+    n = math.prod([x_shape[d] for d in dim])
+    return F.unreduce(g / builtins.max(n, 1), shape=x_shape, dim=dim, keepdim=keepdim)
+
+
+_unreduce = op("unreduce", "x", shape=_unreduce_shape).vjp(
+    x=lambda F, g, dim, keepdim: F.sum(g, dim=dim, keepdim=keepdim)
+)
+_sum = fast(op("sum", "x", node="SumBackward1", shape=shape_accumulated).vjp(x=_sum_rule))
+_sum_all = fast(
+    op("sum_all", "x", kernel="sum", node="SumBackward0", shape=shape_accumulated).vjp(x=_sum_rule)
+)
+_mean = fast(op("mean", "x", node="MeanBackward1", shape=shape_same_dtype).vjp(x=_mean_rule))
+_mean_all = fast(
+    op("mean_all", "x", kernel="mean", node="MeanBackward0", shape=shape_same_dtype).vjp(
+        x=_mean_rule
+    )
+)
+sum_to = op("sum_to", "x", node="SumBackward1", shape=lambda x, *, shape: (shape, x.dtype)).vjp(
+    x=lambda F, g, x_shape: F.expand(g, shape=x_shape)
+)
+
+
+def _cast(input: Any, dtype: Any) -> Any:
+    return input if dtype is None or dtype is input._dtype else input.to(dtype)
+
+
+def sum(
+    input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None
+) -> Any:
+    """Return the sum over dimensions, of all elements by default; integers are added in int64.
+
+    >>> multitorch.sum(multitorch.ones(2, 3), dim=1)
+    tensor([3., 3.])
+    """
+    if dtype is not None:
+        input = _cast(input, dtype)
+    if dim is None:
+        t = _sum_all(input, dim=_ALL[input._a.ndim], keepdim=keepdim)
+    else:
+        t = _sum(input, dim=dims_of(input, dim), keepdim=keepdim)
+    if dtype is not None:
+        t = _cast(t, dtype)
+    return t if out is None else write_out(out, t)
+
+
+_ALL = [tuple(range(n)) for n in range(65)]
+
+
+def _need_inexact(name: str, d: Any, *, detail: str = "") -> None:
+    if d.category < FLOAT:
+        raise RuntimeError(
+            f"{name}(): {detail}input dtype should be either floating point or complex dtypes. "
+            f"Got {d.scalar_name} instead."
+        )
+
+
+def mean(
+    input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None
+) -> Any:
+    """Return the mean over dimensions, of all elements by default.
+
+    >>> multitorch.mean(multitorch.tensor([1.0, 2.0, 6.0]))
+    tensor(3.)
+    """
+    if dtype is not None:
+        input = _cast(input, dtype)
+    if not input._dtype.inexact:
+        raise RuntimeError(
+            "mean(): could not infer output dtype. Input dtype must be either a floating point or "
+            f"complex dtype. Got: {input._dtype.scalar_name}"
+        )
+    if dim is None:
+        t = _mean_all(input, dim=_ALL[input._a.ndim], keepdim=keepdim)
+    else:
+        t = _mean(input, dim=dims_of(input, dim), keepdim=keepdim)
+    return t if out is None else write_out(out, t)
+
+
+# --- extremes ------------------------------------------------------------------------------------
+
+
+def _even_rule(F: Any, g: Any, x: Any, out: Any, x_shape: Any, x_dtype: Any, dim: Any,
+               keepdim: bool) -> Any:  # fmt: skip
+    """Divide the gradient evenly among the elements that equal the extreme."""
+    mask = F.cast(
+        F.eq(x, F.unreduce(out, shape=x_shape, dim=dim, keepdim=keepdim)), dtype=x_dtype
+    )
+    share = g / F.sum(mask, dim=dim, keepdim=keepdim)
+    return mask * F.unreduce(share, shape=x_shape, dim=dim, keepdim=keepdim)
+
+
+def _pick_rule(F: Any, g: Any, indices: Any, x_shape: Any, dim: int, keepdim: bool) -> Any:
+    """Give the gradient to the element that was selected."""
+    if not x_shape:
+        return g
+    if not keepdim:
+        kept = tuple([1 if i == dim else n for i, n in enumerate(x_shape)])
+        g, indices = F.reshape(g, shape=kept), F.reshape(indices, shape=kept)
+    return F.scatter(F.new_zeros(g, shape=x_shape), indices, g, dim=dim)
+
+
+_amax = fast(op("amax", "x", shape=shape_same_dtype).vjp(x=_even_rule))
+_amin = fast(op("amin", "x", shape=shape_same_dtype).vjp(x=_even_rule))
+_max_all = fast(
+    op("max_all", "x", kernel="amax", node="MaxBackward1", shape=shape_same_dtype).vjp(x=_even_rule)
+)
+_min_all = fast(
+    op("min_all", "x", kernel="amin", node="MinBackward1", shape=shape_same_dtype).vjp(x=_even_rule)
+)
+_max_dim = op(
+    "max_dim", "x", outs="values indices", diff_outs=(0,), node="MaxBackward0",
+    shape=shape_value_index,
+).vjp(x=_pick_rule)  # fmt: skip
+_min_dim = op(
+    "min_dim", "x", outs="values indices", diff_outs=(0,), node="MinBackward0",
+    shape=shape_value_index,
+).vjp(x=_pick_rule)  # fmt: skip
+_argmax = op("argmax", "x", shape=shape_index).nondiff()
+_argmin = op("argmin", "x", shape=shape_index).nondiff()
+_all = op("all", "x", shape=shape_bool).nondiff()
+_any = op("any", "x", shape=shape_bool).nondiff()
+
+
+def _ordered(name: str, input: Any) -> None:
+    if input._dtype.is_complex:
+        raise not_implemented(name, input._dtype)
+
+
+def amax(input: Any, dim: Any = (), keepdim: bool = False, *, out: Any = None) -> Any:
+    """Return the maximum over dimensions; ties share the gradient evenly."""
+    _ordered("amax", input)
+    dims = dims_of(input, dim)
+    check_not_empty("amax", input, dims, dim not in ((), None))
+    t = _amax(input, dim=dims, keepdim=keepdim)
+    return t if out is None else write_out(out, t)
+
+
+def amin(input: Any, dim: Any = (), keepdim: bool = False, *, out: Any = None) -> Any:
+    """Return the minimum over dimensions; ties share the gradient evenly."""
+    _ordered("amin", input)
+    dims = dims_of(input, dim)
+    check_not_empty("amin", input, dims, dim not in ((), None))
+    t = _amin(input, dim=dims, keepdim=keepdim)
+    return t if out is None else write_out(out, t)
+
+
+def aminmax(input: Any, *, dim: Any = None, keepdim: bool = False, out: Any = None) -> Any:
+    """Return the minimum and the maximum, of all elements or along one dimension."""
+    dims = all_dims(input) if dim is None else dims_of(input, wrap_dim(dim, input._a.ndim))
+    check_not_empty("aminmax", input, dims, dim is not None)
+    pair = _amin(input, dim=dims, keepdim=keepdim), _amax(input, dim=dims, keepdim=keepdim)
+    result = return_types.aminmax(*pair)
+    return result if out is None else return_types.aminmax(*write_out(out, tuple(result)))
+
+
+def _extreme(name: str, whole: Callable, along: Callable, pairwise: str) -> Callable:
+    make = getattr(return_types, name)
+
+    def function(input: Any, dim: Any = None, keepdim: bool = False, *, out: Any = None) -> Any:
+        if dim is None:
+            if input._a.size == 0:
+                check_not_empty(name, input, all_dims(input), False)
+            _ordered(name, input)
+            t = whole(input, dim=_ALL[input._a.ndim], keepdim=False)
+            return t if out is None else write_out(out, t)
+        if isinstance(dim, dispatch.Tensor):
+            from multitorch.ops import pointwise
+
+            return getattr(pointwise, pairwise)(input, dim, out=out)
+        _ordered(name, input)
+        d = wrap_dim(dim, input._a.ndim)
+        check_not_empty(name, input, (d,), True)
+        pair = along(input, dim=d, keepdim=keepdim)
+        result = make(*pair)
+        return result if out is None else make(*write_out(tuple(out), tuple(result)))
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = (
+        f"Return the {name}imum of all elements, (values, indices) along `dim`, or the elementwise\n"
+        f"{name}imum of two tensors."
+    )
+    return function
+
+
+max = _extreme("max", _max_all, _max_dim, "maximum")
+min = _extreme("min", _min_all, _min_dim, "minimum")
+
+
+def _arg(name: str, function: Callable, input: Any, dim: Any, keepdim: bool) -> Any:
+    _ordered(name, input)
+    if dim is None:
+        if input._a.size == 0:
+            raise IndexError(
+                f"{name}(): Expected reduction dim to be specified for input.numel() == 0."
+            )
+        return function(input, dim=None, keepdim=keepdim)
+    d = wrap_dim(dim, input._a.ndim)
+    check_not_empty(name, input, (d,), True)
+    return function(input, dim=d, keepdim=keepdim)
+
+
+def argmax(input: Any, dim: int | None = None, keepdim: bool = False, *, out: Any = None) -> Any:
+    """Return the index of the first maximum, of the flattened tensor or along `dim`.
+
+    >>> multitorch.tensor([[1, 5], [7, 2]]).argmax(dim=1)
+    tensor([1, 0])
+    """
+    t = _arg("argmax", _argmax, input, dim, keepdim)
+    return t if out is None else write_out(out, t)
+
+
+def argmin(input: Any, dim: int | None = None, keepdim: bool = False, *, out: Any = None) -> Any:
+    """Return the index of the first minimum, of the flattened tensor or along `dim`."""
+    t = _arg("argmin", _argmin, input, dim, keepdim)
+    return t if out is None else write_out(out, t)
+
+
+def all(input: Any, dim: Any = None, keepdim: bool = False, *, out: Any = None) -> Any:
+    """Return whether all elements are nonzero."""
+    return _truth(_all, input, dim, keepdim, out)
+
+
+def any(input: Any, dim: Any = None, keepdim: bool = False, *, out: Any = None) -> Any:
+    """Return whether some element is nonzero."""
+    return _truth(_any, input, dim, keepdim, out)
+
+
+def _truth(function: Callable, input: Any, dim: Any, keepdim: bool, out: Any) -> Any:
+    t = function(input, dim=dims_of(input, dim), keepdim=keepdim)
+    if input._dtype is dtypes.uint8:
+        t = t.to(dtypes.uint8)
+    return t if out is None else write_out(out, t)
+
+
+_NAMES = (sum, mean, amax, amin, aminmax, max, min, argmax, argmin, all, any)
+FUNCTIONS: dict[str, Callable] = {f.__name__: f for f in _NAMES}
+METHODS: dict[str, Callable] = dict(FUNCTIONS)
+INPLACE: dict[str, Callable] = {}

@@ -1,0 +1,89 @@
+"""How reductions are applied: a thin hot path beside `apply_general`, and their argument checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from multitorch import dtypes
+from multitorch.dtypes import bool_, from_numpy_dtype
+from multitorch.ops.common import reduced_shape, wrap_dims
+
+
+def fast(function: Callable) -> Callable:
+    """Return `function`: the core's closure for one operand with parameters is thin already."""
+    return function
+
+
+# --- shapes, for the recorder --------------------------------------------------------------------
+
+
+def shape_same_dtype(x: Any, *, dim: Any, keepdim: bool, **params: Any) -> tuple[Any, Any]:
+    """Return what `amax` of `x` looks like."""
+    return reduced_shape(x.shape, _as_dims(dim, x.shape), keepdim), x.dtype
+
+
+def shape_accumulated(x: Any, *, dim: Any, keepdim: bool, **params: Any) -> tuple[Any, Any]:
+    """Return what `sum` of `x` looks like: integers become int64."""
+    dtype = dtypes.int64.numpy() if x.dtype.kind in "biu" else x.dtype
+    return reduced_shape(x.shape, _as_dims(dim, x.shape), keepdim), dtype
+
+
+def shape_bool(x: Any, *, dim: Any, keepdim: bool) -> tuple[Any, Any]:
+    """Return what `any` of `x` looks like."""
+    return reduced_shape(x.shape, _as_dims(dim, x.shape), keepdim), bool_.numpy()
+
+
+def shape_index(x: Any, *, dim: Any, keepdim: bool) -> tuple[Any, Any]:
+    """Return what `argmax` of `x` looks like."""
+    return reduced_shape(x.shape, _as_dims(dim, x.shape), keepdim), dtypes.int64.numpy()
+
+
+def shape_real(x: Any, *, dim: Any, keepdim: bool, **params: Any) -> tuple[Any, Any]:
+    """Return what `var` of `x` looks like: real."""
+    dtype = from_numpy_dtype[x.dtype].to_real().numpy()
+    return reduced_shape(x.shape, _as_dims(dim, x.shape), keepdim), dtype
+
+
+def shape_value_index(x: Any, *, dim: Any, keepdim: bool) -> tuple[Any, ...]:
+    """Return what `max(x, dim)` looks like."""
+    same, index = dtypes.int64.numpy(), shape_same_dtype(x, dim=dim, keepdim=keepdim)
+    return index, (index[0], same)
+
+
+def _as_dims(dim: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
+    if dim is None:
+        return tuple(range(len(shape)))
+    return (dim,) if dim.__class__ is int else dim
+
+
+# --- checks --------------------------------------------------------------------------------------
+
+
+def all_dims(x: Any) -> tuple[int, ...]:
+    """Return every dimension of a tensor."""
+    return _ALL_DIMS[x._a.ndim]
+
+
+_ALL_DIMS = [tuple(range(n)) for n in range(65)]
+
+
+def check_not_empty(name: str, x: Any, dims: tuple[int, ...], explicit: bool) -> None:
+    """Raise PyTorch's error for a reduction without identity over no elements."""
+    for d in dims:
+        if x._a.shape and x._a.shape[d] == 0:
+            if explicit:
+                raise IndexError(
+                    f"{name}(): Expected reduction dim {d} to have non-zero size."
+                )
+            raise RuntimeError(
+                f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify "
+                "the reduction dim with the 'dim' argument."
+            )
+
+
+def dims_of(x: Any, dim: Any) -> tuple[int, ...]:
+    """Return the canonical dimensions of a reduction of `x`."""
+    if dim is None:
+        return _ALL_DIMS[x._a.ndim]
+    return wrap_dims(dim, x._a.ndim)

@@ -1,0 +1,32 @@
+"""Named tuples that ops with several results return, as `torch.return_types` has them."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from typing import Any
+
+
+def _make(name: str, *fields: str) -> Any:
+    class Result(namedtuple(name, fields)):
+        __slots__ = ()
+
+        def __repr__(self) -> str:
+            lines = [f"{field}={value!r}" for field, value in zip(fields, self, strict=True)]
+            return f"torch.return_types.{name}(\n" + ",\n".join(lines) + ")"
+
+    Result.__name__ = Result.__qualname__ = name
+    return Result
+
+
+aminmax = _make("aminmax", "min", "max")
+frexp = _make("frexp", "mantissa", "exponent")
+cummax = _make("cummax", "values", "indices")
+cummin = _make("cummin", "values", "indices")
+kthvalue = _make("kthvalue", "values", "indices")
+max = _make("max", "values", "indices")
+median = _make("median", "values", "indices")
+min = _make("min", "values", "indices")
+mode = _make("mode", "values", "indices")
+nanmedian = _make("nanmedian", "values", "indices")
+sort = _make("sort", "values", "indices")
+topk = _make("topk", "values", "indices")
