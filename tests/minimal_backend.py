@@ -24,7 +24,7 @@ class MinimalBackend(Backend):
 
     def __init__(self) -> None:
         fused = generic_bodies()
-        self.__dict__.update({k: f for k, f in _kernels().items() if k not in fused})
+        self.adopt({k: f for k, f in _kernels().items() if k not in fused})
 
     def device_count(self, type: str) -> int:
         return 1

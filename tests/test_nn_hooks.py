@@ -170,6 +170,7 @@ def test_backward_hook_values() -> None:
     assert x.grad.tolist() == [[6.0, 6.0]]
 
 
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing")
 @both
 def test_backward_hooks_without_input_gradients(library: Any) -> list:
     events: list = []

@@ -428,7 +428,7 @@ def test_a_shape_error_names_the_module_once() -> None:
     assert "in_features=3" in note and "float32[2, 4]" in note
 
 
-def test_other_errors_get_a_note(oracle: Any) -> None:
+def test_other_errors_get_a_note() -> None:
     class Bad(nn.Module):
         def forward(self, x: Any) -> Any:
             raise ValueError("bad value")
@@ -444,8 +444,9 @@ def test_other_errors_get_a_note(oracle: Any) -> None:
     with pytest.raises(ValueError, match="^bad value$") as caught:
         nn.ModuleDict({"a": Bad()})["a"](1)
     assert not hasattr(caught.value, "__notes__")  # the outermost module has no path
-    with pytest.raises(ValueError, match="^bad value$") as caught:
+    with pytest.raises(ValueError, match="^bad value") as caught:
         nn.Sequential(nn.Sequential(nn.ReLU(), Bad()))(multitorch.ones(1))
+    assert str(caught.value) == "bad value"
     assert caught.value.__notes__[0].startswith("in module 0.1 (Bad)")
     with pytest.raises(ValueError) as caught:
         nn.Sequential(nn.Sequential(Hidden()))(1)

@@ -86,6 +86,10 @@ class JaxBackend(Backend):
             # a copy: JAX may alias NumPy's memory, which a later in-place write would change
             return jax.device_put(np.array(a), self.devices(type)[index])
 
+    def full(self, value: Any, *, shape: tuple[int, ...], dtype: Any, type: str, index: int) -> Any:
+        with x64(True):
+            return jax.numpy.full(shape, value, dtype, device=self.devices(type)[index])
+
     def get(self, a: Any) -> np.ndarray:
         return np.asarray(a)
 

@@ -20,3 +20,8 @@ def fill(x: Any, value: Any) -> Any:
 def zero(x: Any) -> Any:
     """Return zeros like `x`."""
     return jnp.zeros(x.shape, x.dtype)
+
+
+def constant(value: Any, *, shape: tuple[int, ...], dtype: Any) -> Any:
+    """Return a new array that holds one value."""
+    return jnp.full(shape, value, dtype)

@@ -40,7 +40,7 @@ class NumpyBackend(Backend):
     array_types = (np.ndarray,)
 
     def __init__(self) -> None:
-        self.__dict__.update(_kernels())
+        self.adopt(_kernels())
 
     def device_count(self, type: str) -> int:
         return 1

@@ -14,7 +14,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
+from numpy.lib.stride_tricks import as_strided as _as_strided
 
 Array = Any
 Sizes = tuple[int, ...]
@@ -96,7 +96,7 @@ class _Plan:
             count = n * prod(self.padded)
             shape = (channels, *self.kernel, count)
             return np.ascontiguousarray(
-                as_strided(whole, shape, (whole.strides[0], *shifts, item), writeable=False)
+                _as_strided(whole, shape, (whole.strides[0], *shifts, item), writeable=False)
             )
         cols = np.empty((channels, *self.kernel, n, *self.out), x.dtype)
         for index, window in self.offsets():

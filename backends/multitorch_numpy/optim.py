@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math as _math
 import threading as _threading
+from collections.abc import Iterable as _Iterable
 from collections.abc import Iterator as _Iterator
 
 import numpy as _np
@@ -16,35 +17,42 @@ _BLOCK = 1 << 16
 _local = _threading.local()
 
 _Array = _np.ndarray
-_Blocks = tuple[_Array, ...]
+_Block = tuple[_Array, ...]
+_NATIVE = (_np.dtype(_np.float32), _np.dtype(_np.float64))
 
 
-def _scratch(dtype: _np.dtype) -> _Array:
-    arrays = _local.__dict__.setdefault("arrays", {})
-    if dtype not in arrays:
-        arrays[dtype] = _np.empty(_BLOCK, dtype)
-    return arrays[dtype]
+def _scratch(like: _Array) -> _Array:
+    """Return an array of the shape and dtype of `like`, whose memory every call shares."""
+    views = _local.__dict__
+    key = like.dtype, like.shape
+    if key not in views:
+        flat = views.setdefault(like.dtype, _np.empty(_BLOCK, like.dtype))
+        views[key] = flat[: like.size].reshape(like.shape)
+    return views[key]
 
 
 def _takes(*arrays: _Array) -> bool:
-    """Whether the arrays can be walked as flat blocks of one native floating dtype."""
+    """Whether the arrays can be walked in blocks: of one native dtype, contiguous, writable."""
     dtype = arrays[0].dtype
-    return dtype.char in "fd" and all(
-        a.dtype is dtype and a.flags.c_contiguous and a.flags.writeable for a in arrays
-    )
+    if dtype not in _NATIVE:
+        return False
+    for a in arrays:
+        if a.dtype is not dtype or not a.flags.carray:
+            return False
+    return True
 
 
-def _blocks(*arrays: _Array) -> _Iterator[_Blocks]:
-    """Yield the arrays' flat blocks, with a scratch block at the end."""
-    flat = [a.reshape(-1) for a in arrays]
-    scratch = _scratch(arrays[0].dtype)
-    size = flat[0].size
-    if size <= _BLOCK:
-        yield (*flat, scratch[:size])
-        return
-    for i in range(0, size, _BLOCK):
-        parts = [a[i : i + _BLOCK] for a in flat]
-        yield (*parts, scratch[: parts[0].size])
+def _blocks(*arrays: _Array) -> _Iterable[_Block]:
+    """Return the arrays' blocks, each with a scratch block at the end."""
+    if arrays[0].size <= _BLOCK:
+        return ((*arrays, _scratch(arrays[0])),)
+    return _cut([a.reshape(-1) for a in arrays])
+
+
+def _cut(arrays: list[_Array]) -> _Iterator[_Block]:
+    for i in range(0, arrays[0].size, _BLOCK):
+        parts = [a[i : i + _BLOCK] for a in arrays]
+        yield (*parts, _scratch(parts[0]))
 
 
 def _effective(

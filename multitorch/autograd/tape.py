@@ -182,8 +182,11 @@ last_write = -1
 _log: dict[int, tuple[Any, int, Any]] = {}  # id(buffer) -> (weak reference, number, place)
 
 
-def log_write(buffer: Any) -> None:
-    """Note that `buffer` was overwritten (or, for immutable arrays, superseded) just now."""
+def log_write(buffer: Any, place: tuple[Any, int] | None = None) -> None:
+    """Note that `buffer` was overwritten (or, for immutable arrays, superseded) just now.
+
+    The place is the nearest frame outside this package, unless the caller knows it already.
+    """
     global last_write
     last_write = next_seq()
     key = id(buffer)
@@ -195,7 +198,7 @@ def log_write(buffer: Any) -> None:
             reference = weakref.ref(buffer, lambda _, key=key: _log.pop(key, None))
         except TypeError:
             return
-    _log[key] = (reference, last_write, user_place(sys._getframe(1)))
+    _log[key] = (reference, last_write, place or user_place(sys._getframe(1)))
 
 
 _ROOT = __file__.rpartition("autograd")[0]

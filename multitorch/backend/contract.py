@@ -113,6 +113,13 @@ class Backend(World):
     compiles_with: str = ""
     """The device type whose backend compiles recorded programs for this one; "" for itself."""
 
+    def adopt(self, kernels: dict[str, Kernel]) -> None:
+        """Make functions this world's kernels; none may hide what the contract itself defines."""
+        taken = sorted(name for name in kernels if hasattr(Backend, name))
+        if taken:
+            raise TypeError(f"backend {self.name}: kernels {taken} have names of the contract")
+        self.__dict__.update(kernels)
+
     def device_count(self, type: str) -> int:
         """Return how many devices of this type are present; 0 when the platform is absent."""
         raise NotImplementedError

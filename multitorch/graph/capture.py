@@ -25,6 +25,8 @@ def _world(dev: Any) -> Any:
     recording = getattr(_thread, "recording", None)
     if recording is None or dev.type == "meta":
         return dev.backend
+    if recording.dev is None or recording.dev.type == "cpu":
+        recording.dev = dev
     if recording.dev is not dev and dev.type != "cpu":
         raise RuntimeError(
             f"a compiled function works on one device: it began on {recording.dev}, and now uses "
@@ -89,8 +91,7 @@ class Compiled:
         if getattr(_thread, "recording", None) is not None:
             return self._function(*args, **kwargs)
         given = _tensors([args, kwargs])
-        dev = self._device(given)
-        recording = Recording(dev)
+        recording = Recording(self._device(given))
         try:
             with _Recorded(recording):
                 for t in given:
@@ -106,15 +107,14 @@ class Compiled:
         return result
 
     def _device(self, given: list[Any]) -> Any:
+        """Return the device of the arguments; None if only the recording will tell."""
         owner = getattr(self._function, "__self__", self._function)
         if not given and hasattr(owner, "parameters"):
             given = list(owner.parameters())
         if given:
             devices = [t._dev for t in given if t._dev.type != "cpu"]
             return devices[0] if devices else given[0]._dev
-        from multitorch.device import resolve
-
-        return resolve(None)
+        return None
 
     def _run(self, recording: Recording, outputs: list, nodes: list) -> None:
         graph = recording.graph
@@ -130,7 +130,7 @@ class Compiled:
         if program is None:
             program = self._programs[key] = self._compile(recording)
         values = dict(zip(graph.outputs, program(recording.values), strict=True))
-        _deliver(recording.dev, outputs, nodes, values)
+        _deliver(outputs, nodes, values)
 
     def _compile(self, recording: Recording) -> Callable:
         backend = recording.dev.backend
@@ -178,9 +178,8 @@ def _own(a: Any, backend: Any) -> Any:
     return np.array(a) if backend.mutable else a
 
 
-def _deliver(dev: Any, outputs: list, nodes: list, values: dict[int, Any]) -> None:
+def _deliver(outputs: list, nodes: list, values: dict[int, Any]) -> None:
     """Give tensors and nodes the values that the program computed."""
-    backend = dev.backend
     fresh: dict[int, Any] = {}
     for t, before, symbol in outputs:
         value = values[symbol.id]
@@ -194,7 +193,7 @@ def _deliver(dev: Any, outputs: list, nodes: list, values: dict[int, Any]) -> No
                 fresh[symbol.id] = _own(value, t._dev.backend)
             t._a = fresh[symbol.id]
     for node in nodes:
-        node.saved = _replace(node.saved, values | fresh, backend)
+        node.saved = _replace(node.saved, values | fresh, node.dev.backend)
 
 
 def compile(

@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 
 from multitorch.backend import World
+from multitorch.backend.registry import ARRAY_TYPES
 from multitorch.graph.graph import Call, Graph
 from multitorch.graph.meta import MetaBackend
 from multitorch.graph.shapes import infer
 from multitorch.graph.sym import Sym
 from multitorch.ops.view import replay
 
+ARRAY_TYPES.add(Sym)
 _META = MetaBackend()
 _specs: dict[Any, Any] = {}
 
@@ -142,7 +144,7 @@ class Recording(World):
 
     def full(self, value: Any, *, shape: tuple, dtype: Any, type: str, index: int) -> Sym:
         """Record a constant array."""
-        return self.call("full_", (value,), {"shape": tuple(shape), "dtype": np.dtype(dtype)})
+        return self.call("constant", (value,), {"shape": tuple(shape), "dtype": np.dtype(dtype)})
 
     def get(self, a: Any) -> np.ndarray:
         """Refuse: there is no value yet."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from multitorch.autograd import no_grad
@@ -64,23 +64,47 @@ def trunc_normal_(
     b: float = 2.0,
     generator: Any = None,
 ) -> Tensor:
-    """Fill with draws from the normal distribution cut off outside [a, b]."""
+    """Fill with draws from the normal distribution, redrawn until they are inside [a, b]."""
     if mean < a - 2 * std or mean > b + 2 * std:
         warnings.warn(
             "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. "
             "The distribution of values may be incorrect.",
             stacklevel=2,
         )
-
-    def cdf(x: float) -> float:
-        return (1.0 + math.erf(x / math.sqrt(2.0))) / 2.0
-
-    low, high = cdf((a - mean) / std), cdf((b - mean) / std)
+    inside = _normal_cdf((b - mean) / std) - _normal_cdf((a - mean) / std)
     with no_grad():
-        # The inverse of the normal's distribution function, at uniform draws between the limits.
-        tensor.uniform_(2 * low - 1, 2 * high - 1, generator=generator)
-        tensor.erfinv_().mul_(std * math.sqrt(2.0)).add_(mean)
-        return tensor.clamp_(min=a, max=b)
+        if tensor.device.type == "meta":
+            return tensor
+        # Where few normal draws fall inside, uniform proposals are rejected less often.
+        if inside >= 0.3:
+            return _redraw(
+                tensor,
+                lambda x: x.normal_(mean, std, generator=generator),
+                lambda x: (x >= a) & (x <= b),
+            )
+        highest = ((min(max(mean, a), b) - mean) / std) ** 2
+
+        def accept(x: Tensor) -> Tensor:
+            density = ((highest - ((x - mean) / std) ** 2) / 2).exp()
+            return x.new_empty(x.shape).uniform_(generator=generator) <= density
+
+        return _redraw(tensor, lambda x: x.uniform_(a, b, generator=generator), accept)
+
+
+def _normal_cdf(x: float) -> float:
+    return (1.0 + math.erf(x / math.sqrt(2.0))) / 2.0
+
+
+def _redraw(
+    tensor: Tensor, draw: Callable[[Tensor], Tensor], accept: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Draw every element again until each has been accepted once, and keep the accepted."""
+    pending = ~accept(draw(tensor))
+    while bool(pending.any()):
+        fresh = draw(tensor.new_empty(tensor.shape))
+        tensor.copy_(fresh.where(pending, tensor))
+        pending = pending & ~accept(fresh)
+    return tensor
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:

@@ -348,6 +348,12 @@ class BackwardHook:
 
     def run_without_input_gradients(self) -> None:
         nothing = (None,) * self.inputs.count
+        if self.hooks:
+            warnings.warn(
+                "Full backward hook is firing when gradients are computed with respect to module "
+                "outputs since no inputs require gradients.",
+                stacklevel=2,
+            )
         for hook in self.hooks:
             result = hook(self.module, nothing, self.grad_outputs)
             values = result if isinstance(result, tuple) else (result,)

@@ -8,7 +8,7 @@ from types import ModuleType
 NAMES = (
     "pointwise", "maths", "reduce", "sort", "views", "parts", "shape", "join", "index", "creation",
     "linalg", "activation", "conv", "pool", "norm", "loss", "random", "transfer", "writes",
-    "optim",
+    "optim", "statistics", "scan",
 )  # fmt: skip
 
 

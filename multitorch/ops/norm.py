@@ -7,7 +7,6 @@ Batch, layer, group and instance norm are one computation over different dimensi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 from typing import Any
 
 from multitorch import dtypes
@@ -220,37 +219,6 @@ def group_norm(
     return out.view(input.shape)
 
 
-def instance_norm(
-    input: Tensor,
-    running_mean: Tensor | None = None,
-    running_var: Tensor | None = None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    use_input_stats: bool = True,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Tensor:
-    """Normalize each channel of each sample."""
-    x = input
-    if not use_input_stats:
-        return _normalize_by(x, running_mean, running_var, weight, bias, eps)
-    count = prod(x.shape[2:])
-    if count == 1:
-        raise ValueError(
-            f"Expected more than 1 spatial element when training, got input size {x.size()}"
-        )
-    ndim = x._a.ndim
-    out, mean, rstd = _batch_norm(
-        x, _channels(weight, ndim), _channels(bias, ndim), dim=tuple(range(2, ndim)), eps=eps
-    )
-    if running_mean is not None:
-        _move(running_mean, mean.view(x.shape[:2]).mean(0), momentum)
-    if running_var is not None:
-        var = (1 / (rstd * rstd) - eps) * (count / (count - 1))
-        _move(running_var, var.view(x.shape[:2]).mean(0), momentum)
-    return out
-
-
 def rms_norm(
     input: Tensor,
     normalized_shape: Sequence[int],
@@ -266,35 +234,11 @@ def rms_norm(
     return out if weight is None else out * weight
 
 
-def local_response_norm(
-    input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
-) -> Tensor:
-    """Divide by (k + alpha · mean of squares over `size` neighboring channels)^beta."""
-    from multitorch.ops.pool import avg_pool1d
-
-    if input.ndim < 3:
-        raise ValueError(
-            f"Expected 3D or higher dimensionality input (got {input.ndim} dimensions)"
-        )
-    if input.numel() == 0:
-        return input
-    squares = (input * input).flatten(2).transpose(1, 2)
-    n, positions, channels = squares.shape
-    before, after = size // 2, (size - 1) // 2
-    zeros = squares.new_zeros((n, positions, 1))
-    parts = [zeros.expand(n, positions, before), squares, zeros.expand(n, positions, after)]
-    from multitorch.ops.join import cat
-
-    means = avg_pool1d(cat(parts, -1), size, 1).transpose(1, 2).reshape(input.shape)
-    return input / (means * alpha + k) ** beta
-
-
 METHODS: dict = {}
 INPLACE: dict = {}
 FUNCTIONS = {
     "batch_norm": batch_norm,
     "layer_norm": layer_norm,
     "group_norm": group_norm,
-    "instance_norm": instance_norm,
     "rms_norm": rms_norm,
 }

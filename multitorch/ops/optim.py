@@ -1,65 +1,89 @@
-"""The optimizers' steps: one fused op for each parameter, whose results are written in place."""
+"""The optimizers' steps: one fused op for each parameter, whose results are written in place.
+
+A step is called as `step(rows, *hyperparameters, **flags)`. A row holds one parameter's tensors, in
+the order of the op's arguments; the hyperparameters, which follow them, are the same for all rows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from multitorch.autograd.modes import no_grad
-from multitorch.autograd.tape import log_write
+from multitorch.autograd.tape import log_write, user_place
 from multitorch.ops import apply as dispatch
 from multitorch.ops.inplace import commit
-from multitorch.ops.op import op
+from multitorch.ops.op import Op
+
+Row = Sequence[Any]
 
 
-def _in_place(name: str, args: str, changed: str) -> Callable[..., None]:
-    """Declare a step and return the function that stores its results into the changed arguments."""
-    apply = op(name, args, outs=" ".join(a + "_new" for a in changed.split())).nondiff()
-    kernels = apply.op.kernels  # type: ignore[attr-defined]
-    places = tuple(args.split().index(a) for a in changed.split())
+class Step:
+    """An op that takes tensors and hyperparameters, and replaces some of the tensors."""
 
-    def step(*tensors: Any, **flags: Any) -> None:
-        dev = tensors[0]._dev
-        raws = [getattr(t, "_a", t) for t in tensors]
-        alike = all(getattr(t, "_dev", dev) is dev for t in tensors)
-        if dispatch.capturing or not alike:
-            _step_anywhere(apply, places, tensors, flags)
+    def __init__(self, name: str, tensors: str, hyper: str, changed: str) -> None:
+        names = tensors.split()
+        self.places = tuple(names.index(a) for a in changed.split())
+        self.op = Op(name, f"{tensors} {hyper}", outs=" ".join(f"{a}_new" for a in changed.split()))
+        self.apply = self.op.nondiff()
+
+    def __call__(self, rows: Sequence[Row], *hyper: Any, **flags: Any) -> None:
+        if dispatch.capturing or not rows:
+            self._apply_to(rows, hyper, flags)
             return
+        dev = rows[0][0]._dev
+        if not _all_on(dev, rows, hyper):
+            self._apply_to(rows, hyper, flags)
+            return
+        values = [getattr(h, "_a", h) for h in hyper]
+        kernel, places = self.op.kernels[dev], self.places
+        here = user_place(sys._getframe(1))
         with dev.backend.quiet():
-            results = kernels[dev](*raws, **flags)
-        for i, raw in zip(places, results, strict=True):
-            _store(tensors[i], raw)
+            for row in rows:
+                results = kernel(*[t._a for t in row], *values, **flags)
+                for i, raw in zip(places, results, strict=True):
+                    _store(row[i], raw, here)
 
-    step.__name__ = step.__qualname__ = name
-    return step
-
-
-def _step_anywhere(apply: Callable, places: tuple[int, ...], tensors: tuple, flags: dict) -> None:
-    results = apply(*tensors, **flags)
-    with no_grad():
-        for i, result in zip(places, results, strict=True):
-            commit(tensors[i], result)
+    def _apply_to(self, rows: Sequence[Row], hyper: tuple, flags: dict[str, Any]) -> None:
+        for row in rows:
+            results = self.apply(*row, *hyper, **flags)
+            with no_grad():
+                for i, result in zip(self.places, results, strict=True):
+                    commit(row[i], result)
 
 
-def _store(t: Any, raw: Any) -> None:
+def _all_on(dev: Any, rows: Sequence[Row], hyper: tuple) -> bool:
+    for row in rows:
+        for t in row:
+            if t._dev is not dev:
+                return False
+    return all(getattr(h, "_dev", dev) is dev for h in hyper)
+
+
+def _store(t: Any, raw: Any, here: Any) -> None:
     """Give a tensor its new value; its history, a leaf's, stays as it is."""
     backend = t._dev.backend
     if backend.mutable:
         # A backend's own kernel may have updated the array itself.
         if raw is not t._a:
             backend.write(t._a, raw)
-        log_write(backend.buffer(t._a))
+        log_write(backend.buffer(t._a), here)
     elif t._view is None and t._views is None:
-        log_write(t._a)
+        log_write(t._a, here)
         t._a = raw
     else:
         with no_grad():
             commit(t, dispatch.wrap(raw, t._dev))
 
 
-sgd_step = _in_place("sgd_step", "p g lr weight_decay", "p")
-sgd_momentum_step = _in_place("sgd_momentum_step", "p g buf lr momentum rate weight_decay", "p buf")
-adam_step = _in_place("adam_step", "p g m v step lr rate1 rate2 eps weight_decay", "p m v step")
-amsgrad_step = _in_place(
-    "amsgrad_step", "p g m v vmax step lr rate1 rate2 eps weight_decay", "p m v vmax step"
+sgd_step: Callable[..., None] = Step("sgd_step", "p g", "lr weight_decay", "p")
+sgd_momentum_step: Callable[..., None] = Step(
+    "sgd_momentum_step", "p g buf", "lr momentum rate weight_decay", "p buf"
+)
+adam_step: Callable[..., None] = Step(
+    "adam_step", "p g m v step", "lr rate1 rate2 eps weight_decay", "p m v step"
+)
+amsgrad_step: Callable[..., None] = Step(
+    "amsgrad_step", "p g m v vmax step", "lr rate1 rate2 eps weight_decay", "p m v vmax step"
 )

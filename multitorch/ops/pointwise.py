@@ -320,7 +320,7 @@ def _swapped(function: Callable) -> Callable:
 
 # --- selection and extremes ----------------------------------------------------------------------
 
-_where = op("where", "cond x y", promote=numeric, keep="cond").vjp(
+where_op = op("where", "cond x y", promote=numeric, keep="cond").vjp(
     x=lambda F, g, cond: F.where(cond, g, 0), y=lambda F, g, cond: F.where(cond, 0, g)
 )
 _maximum = op("maximum", "x y", promote=real).vjp(
@@ -358,7 +358,7 @@ def where(condition: Any, input: Any = None, other: Any = None, *, out: Any = No
         condition = condition != 0
     if not isinstance(input, dispatch.Tensor) and not isinstance(other, dispatch.Tensor):
         input = condition.new_full((), input, dtype=_result_of(input, other))
-    return _where(condition, input, other, out=out)
+    return where_op(condition, input, other, out=out)
 
 
 def _result_of(*numbers: Any) -> Any:

@@ -211,9 +211,9 @@ def randperm(
     _check_randperm(n, d)
     np_dtype = d.numpy()
 
-    def on_device(key: Any) -> Any:
+    def on_device(*key: Any) -> Any:
         native = np_dtype if d.category == dtypes.INTEGER else np.dtype(np.int64)
-        return random_permutation(key, n=n, dtype=native).to(d)
+        return random_permutation(*key, n=n, dtype=native).to(d)
 
     t = draw(generator, dev, (n,), d, lambda stream, _: stream.randperm(n, np_dtype), on_device)
     return _finish(t, out, requires_grad)
@@ -358,21 +358,14 @@ def bernoulli(
     >>> multitorch.bernoulli(multitorch.tensor([0.0, 1.0]))
     tensor([0., 1.])
     """
-    order, _ = memory_order(input)
     shape = tuple(input.shape)
     if p is None:
-        t = draws.bernoulli_each(generator, shape, input._dtype, input, order)
+        t = draws.bernoulli_each(generator, shape, input._dtype, input)
     elif isinstance(p, dispatch.Tensor):
-        t = draws.bernoulli_each(generator, shape, input._dtype, p.expand(shape), order)
+        t = draws.bernoulli_each(generator, shape, input._dtype, p.expand(shape))
     else:
-        t = draws.bernoulli(generator, input._dev, shape, input._dtype, float(p), order)
+        t = draws.bernoulli(generator, input._dev, shape, input._dtype, float(p))
     return _finish(t, out, False)
-
-
-def keep_mask(x: Any, keep: float, generator: Generator | None = None) -> Any:
-    """Return 1 with probability `keep`, in the shape, dtype and device of `x`: dropout's draw."""
-    order, _ = memory_order(x)
-    return draws.bernoulli(generator, x._dev, tuple(x.shape), x._dtype, keep, order)
 
 
 def multinomial(

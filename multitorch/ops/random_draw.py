@@ -15,7 +15,7 @@ from multitorch import dtypes
 from multitorch.device import CPU, device
 from multitorch.dtypes import dtype as DType
 from multitorch.ops import apply as dispatch
-from multitorch.ops.apply import world_for, wrap
+from multitorch.ops.apply import wrap
 from multitorch.ops.op import op
 from multitorch.random.cpu_stream import CPUStream
 from multitorch.random.generator import Generator, bind_to_tensor, draws_cpu_stream, pick
@@ -25,20 +25,21 @@ Order = tuple[int, ...] | None
 
 bind_to_tensor(lambda a: wrap(a, CPU))
 
-# The key is data (see Generator.next_key), so that a new draw never compiles anew.
 
 
 def _as_asked(*operands: Any, shape: Shape, dtype: np.dtype) -> tuple[Shape, np.dtype]:
     return shape, np.dtype(dtype)
 
 
-random_bits = op("random_bits", "key", shape=_as_asked).nondiff()
-random_uniform = op("random_uniform", "key low high", shape=_as_asked).nondiff()
-random_normal = op("random_normal", "key mean std", shape=_as_asked).nondiff()
-random_bernoulli = op("random_bernoulli", "key p", shape=_as_asked).nondiff()
-random_integers = op("random_integers", "key low span", shape=_as_asked).nondiff()
+random_bits = op("random_bits", "seed draw", shape=_as_asked).nondiff()
+random_uniform = op("random_uniform", "seed draw low high", shape=_as_asked).nondiff()
+random_normal = op("random_normal", "seed draw mean std", shape=_as_asked).nondiff()
+random_bernoulli = op("random_bernoulli", "seed draw p", shape=_as_asked).nondiff()
+random_integers = op("random_integers", "seed draw low span", shape=_as_asked).nondiff()
 random_permutation = op(
-    "random_permutation", "key", shape=lambda key, *, n, dtype: ((n,), np.dtype(dtype))
+    "random_permutation",
+    "seed draw",
+    shape=lambda seed, draw, *, n, dtype: ((n,), np.dtype(dtype)),
 ).nondiff()
 
 
@@ -48,16 +49,16 @@ def draw(
     shape: Shape,
     d: DType,
     on_host: Callable[[CPUStream, Shape], np.ndarray],
-    on_device: Callable[[Any], Any],
+    on_device: Callable[..., Any],
     order: Order = None,
 ) -> Any:
-    """Return a tensor made by `on_host(stream, shape)` or by `on_device(key)`."""
+    """Return a tensor made by `on_host(stream, shape)` or by `on_device(seed, draw)`."""
     if dev.type == "meta":
         raw = dev.backend.full(0, shape=shape, dtype=d.numpy(), type=dev.type, index=dev.ordinal)
         return wrap(raw, dev)
     g = pick(generator, dev)
     if not draws_cpu_stream(dev):
-        return on_device(_key(g, dev))
+        return on_device(*_key(g, dev))
     if order is None:
         return put(on_host(g.stream, shape), dev)
     values = on_host(g.stream, tuple([shape[i] for i in order]))
@@ -71,7 +72,8 @@ def put(a: np.ndarray, dev: device) -> Any:
 
 def memory_order(x: Any) -> tuple[Order, bool]:
     """Return the order of a tensor's dimensions in memory, and whether it is contiguous."""
-    if x.is_contiguous():
+    flags = getattr(x._a, "flags", None)
+    if x.is_contiguous() if flags is None else flags.c_contiguous:
         return None, True
     strides = x.stride()
     order = tuple(sorted(range(len(strides)), key=lambda i: -strides[i]))
@@ -89,9 +91,11 @@ def is_dense(x: Any) -> bool:
     return True
 
 
-def _key(g: Generator, dev: device) -> Any:
-    """Return the next key of a generator as a tensor; an input of the program under `compile`."""
-    return wrap(world_for(dev).put(g.next_key(), type=dev.type, index=dev.ordinal), dev)
+def _key(g: Generator, dev: device) -> tuple[Any, int]:
+    """Return what the device draws from: the seed, which stays there, and the draw's number."""
+    if g.key is None or g.key._dev is not dev:
+        g.key = put(g.seed_words(), dev)
+    return g.key, g.next_draw()
 
 
 def _work(d: DType) -> DType:
@@ -117,7 +121,7 @@ def uniform(
     return draw(
         generator, dev, shape, d,
         lambda stream, shape: stream.uniform(shape, np_dtype, low, high),
-        lambda key: random_uniform(key, low, high, shape=shape, dtype=np_dtype),
+        lambda *key: random_uniform(*key, low, high, shape=shape, dtype=np_dtype),
         order,
     )  # fmt: skip
 
@@ -141,7 +145,7 @@ def normal(
     return draw(
         generator, dev, shape, d,
         lambda stream, shape: stream.normal(shape, np_dtype, mean, std, contiguous=contiguous),
-        lambda key: random_normal(key, float(mean), float(std), shape=shape, dtype=np_dtype),
+        lambda *key: random_normal(*key, float(mean), float(std), shape=shape, dtype=np_dtype),
         order,
     )  # fmt: skip
 
@@ -161,7 +165,7 @@ def bernoulli(
     return draw(
         generator, dev, shape, d,
         lambda stream, shape: stream.bernoulli(shape, p, np_dtype),
-        lambda key: random_bernoulli(key, float(p), shape=shape, dtype=np_dtype),
+        lambda *key: random_bernoulli(*key, float(p), shape=shape, dtype=np_dtype),
         order,
     )  # fmt: skip
 
@@ -182,7 +186,7 @@ def bernoulli_each(
         work = _work(probs._dtype)
         return (uniform(generator, dev, shape, work, order=order) < probs.to(work)).to(d)
     key = _key(pick(generator, dev), dev)
-    return random_bernoulli(key, probs, shape=shape, dtype=d.numpy())
+    return random_bernoulli(*key, probs, shape=shape, dtype=d.numpy())
 
 
 def _never(*args: Any) -> Any:
@@ -209,12 +213,12 @@ def integers(
         low, high = _representable(low, high, d)
     span = high - low
 
-    def on_device(key: Any) -> Any:
+    def on_device(*key: Any) -> Any:
         small = -(1 << 31) <= low and high <= 1 << 31
         native = d if d.category == dtypes.INTEGER else dtypes.int32 if small else dtypes.int64
         # A span beyond int64 wraps around, and the kernel undoes it; 0 stands for all 2**64 values.
         signed = span - (1 << 64) if span >= 1 << 63 else span
-        return random_integers(key, low, signed, shape=shape, dtype=native.numpy()).to(d)
+        return random_integers(*key, low, signed, shape=shape, dtype=native.numpy()).to(d)
 
     return draw(
         generator, dev, shape, d,
@@ -276,14 +280,14 @@ def exponential(
     return draw(
         generator, dev, shape, d,
         lambda stream, shape: stream.exponential(shape, np_dtype, rate),
-        lambda key: (_open_unit(key, shape, work).log() * (-1.0 / rate)).to(d),
+        lambda *key: (_open_unit(key, shape, work).log() * (-1.0 / rate)).to(d),
         order,
     )  # fmt: skip
 
 
-def _open_unit(key: Any, shape: Shape, work: np.dtype) -> Any:
+def _open_unit(key: tuple, shape: Shape, work: np.dtype) -> Any:
     """Draw from (0, 1] on the device."""
-    return 1 - random_uniform(key, 0.0, 1.0, shape=shape, dtype=work)
+    return 1 - random_uniform(*key, 0.0, 1.0, shape=shape, dtype=work)
 
 
 def geometric(
@@ -300,7 +304,7 @@ def geometric(
     return draw(
         generator, dev, shape, d,
         lambda stream, shape: stream.geometric(shape, np_dtype, p),
-        lambda key: (_open_unit(key, shape, work).log() * scale).ceil().clamp(min=1).to(d),
+        lambda *key: (_open_unit(key, shape, work).log() * scale).ceil().clamp(min=1).to(d),
         order,
     )  # fmt: skip
 
@@ -319,7 +323,7 @@ def log_normal(
     return draw(
         generator, dev, shape, d,
         lambda stream, shape: stream.log_normal(shape, np_dtype, mean, std),
-        lambda key: random_normal(key, mean, std, shape=shape, dtype=work).exp().to(d),
+        lambda *key: random_normal(*key, mean, std, shape=shape, dtype=work).exp().to(d),
         order,
     )  # fmt: skip
 
@@ -336,8 +340,8 @@ def cauchy(
     """Draw from the Cauchy distribution."""
     np_dtype, work = d.numpy(), _work(d).numpy()
 
-    def on_device(key: Any) -> Any:
-        angle = random_uniform(key, -np.pi / 2, np.pi / 2, shape=shape, dtype=work)
+    def on_device(*key: Any) -> Any:
+        angle = random_uniform(*key, -np.pi / 2, np.pi / 2, shape=shape, dtype=work)
         return (angle.tan() * sigma + median).to(d)
 
     return draw(

@@ -8,14 +8,16 @@ from collections.abc import Callable
 from typing import Any
 
 from multitorch import dtypes
-from multitorch.dtypes import FLOAT
 from multitorch.ops import apply as dispatch
 from multitorch.ops import return_types
 from multitorch.ops.apply import write_out
 from multitorch.ops.common import wrap_dim
 from multitorch.ops.op import op
+from multitorch.ops.pointwise import isclose
+from multitorch.ops.pointwise import where_op as _where
 from multitorch.ops.promote import not_implemented
 from multitorch.ops.reduction import (
+    ALL_DIMS as _ALL_DIMS,
     all_dims,
     check_not_empty,
     dims_of,
@@ -23,7 +25,6 @@ from multitorch.ops.reduction import (
     shape_accumulated,
     shape_bool,
     shape_index,
-    shape_real,
     shape_same_dtype,
     shape_value_index,
 )
@@ -77,23 +78,12 @@ def sum(
     if dtype is not None:
         input = _cast(input, dtype)
     if dim is None:
-        t = _sum_all(input, dim=_ALL[input._a.ndim], keepdim=keepdim)
+        t = _sum_all(input, dim=_ALL_DIMS[input._a.ndim], keepdim=keepdim)
     else:
         t = _sum(input, dim=dims_of(input, dim), keepdim=keepdim)
     if dtype is not None:
         t = _cast(t, dtype)
     return t if out is None else write_out(out, t)
-
-
-_ALL = [tuple(range(n)) for n in range(65)]
-
-
-def _need_inexact(name: str, d: Any, *, detail: str = "") -> None:
-    if d.category < FLOAT:
-        raise RuntimeError(
-            f"{name}(): {detail}input dtype should be either floating point or complex dtypes. "
-            f"Got {d.scalar_name} instead."
-        )
 
 
 def mean(
@@ -112,7 +102,7 @@ def mean(
             f"complex dtype. Got: {input._dtype.scalar_name}"
         )
     if dim is None:
-        t = _mean_all(input, dim=_ALL[input._a.ndim], keepdim=keepdim)
+        t = _mean_all(input, dim=_ALL_DIMS[input._a.ndim], keepdim=keepdim)
     else:
         t = _mean(input, dim=dims_of(input, dim), keepdim=keepdim)
     return t if out is None else write_out(out, t)
@@ -121,7 +111,7 @@ def mean(
 # --- extremes ------------------------------------------------------------------------------------
 
 
-def _even_rule(F: Any, g: Any, x: Any, out: Any, x_shape: Any, x_dtype: Any, dim: Any,
+def even_rule(F: Any, g: Any, x: Any, out: Any, x_shape: Any, x_dtype: Any, dim: Any,
                keepdim: bool) -> Any:  # fmt: skip
     """Divide the gradient evenly among the elements that equal the extreme."""
     mask = F.cast(
@@ -131,7 +121,7 @@ def _even_rule(F: Any, g: Any, x: Any, out: Any, x_shape: Any, x_dtype: Any, dim
     return mask * F.unreduce(share, shape=x_shape, dim=dim, keepdim=keepdim)
 
 
-def _pick_rule(F: Any, g: Any, indices: Any, x_shape: Any, dim: int, keepdim: bool) -> Any:
+def pick_rule(F: Any, g: Any, indices: Any, x_shape: Any, dim: int, keepdim: bool) -> Any:
     """Give the gradient to the element that was selected."""
     if not x_shape:
         return g
@@ -141,22 +131,22 @@ def _pick_rule(F: Any, g: Any, indices: Any, x_shape: Any, dim: int, keepdim: bo
     return F.scatter(F.new_zeros(g, shape=x_shape), indices, g, dim=dim)
 
 
-_amax = fast(op("amax", "x", shape=shape_same_dtype).vjp(x=_even_rule))
-_amin = fast(op("amin", "x", shape=shape_same_dtype).vjp(x=_even_rule))
+_amax = fast(op("amax", "x", shape=shape_same_dtype).vjp(x=even_rule))
+_amin = fast(op("amin", "x", shape=shape_same_dtype).vjp(x=even_rule))
 _max_all = fast(
-    op("max_all", "x", kernel="amax", node="MaxBackward1", shape=shape_same_dtype).vjp(x=_even_rule)
+    op("max_all", "x", kernel="amax", node="MaxBackward1", shape=shape_same_dtype).vjp(x=even_rule)
 )
 _min_all = fast(
-    op("min_all", "x", kernel="amin", node="MinBackward1", shape=shape_same_dtype).vjp(x=_even_rule)
+    op("min_all", "x", kernel="amin", node="MinBackward1", shape=shape_same_dtype).vjp(x=even_rule)
 )
 _max_dim = op(
     "max_dim", "x", outs="values indices", diff_outs=(0,), node="MaxBackward0",
     shape=shape_value_index,
-).vjp(x=_pick_rule)  # fmt: skip
+).vjp(x=pick_rule)  # fmt: skip
 _min_dim = op(
     "min_dim", "x", outs="values indices", diff_outs=(0,), node="MinBackward0",
     shape=shape_value_index,
-).vjp(x=_pick_rule)  # fmt: skip
+).vjp(x=pick_rule)  # fmt: skip
 _argmax = op("argmax", "x", shape=shape_index).nondiff()
 _argmin = op("argmin", "x", shape=shape_index).nondiff()
 _all = op("all", "x", shape=shape_bool).nondiff()
@@ -200,10 +190,10 @@ def _extreme(name: str, whole: Callable, along: Callable, pairwise: str) -> Call
 
     def function(input: Any, dim: Any = None, keepdim: bool = False, *, out: Any = None) -> Any:
         if dim is None:
-            if input._a.size == 0:
+            if 0 in input._a.shape:
                 check_not_empty(name, input, all_dims(input), False)
             _ordered(name, input)
-            t = whole(input, dim=_ALL[input._a.ndim], keepdim=False)
+            t = whole(input, dim=_ALL_DIMS[input._a.ndim], keepdim=False)
             return t if out is None else write_out(out, t)
         if isinstance(dim, dispatch.Tensor):
             from multitorch.ops import pointwise
@@ -231,7 +221,7 @@ min = _extreme("min", _min_all, _min_dim, "minimum")
 def _arg(name: str, function: Callable, input: Any, dim: Any, keepdim: bool) -> Any:
     _ordered(name, input)
     if dim is None:
-        if input._a.size == 0:
+        if 0 in input._a.shape:
             raise IndexError(
                 f"{name}(): Expected reduction dim to be specified for input.numel() == 0."
             )
@@ -274,7 +264,145 @@ def _truth(function: Callable, input: Any, dim: Any, keepdim: bool, out: Any) ->
     return t if out is None else write_out(out, t)
 
 
-_NAMES = (sum, mean, amax, amin, aminmax, max, min, argmax, argmin, all, any)
+# --- products ------------------------------------------------------------------------------------
+
+
+def _prod_rule(F: Any, g: Any, x: Any, x_shape: Any, dim: Any, keepdim: bool) -> Any:
+    """Multiply the gradient by the product of all other elements, right in presence of zeros."""
+    whole = F.unreduce(g, shape=x_shape, dim=dim, keepdim=keepdim)
+    if not x_shape:
+        return whole
+    if len(dim) == 1:
+        return whole * F.conj(_others(F, x, x_shape, dim[0]))
+    n = math.prod(x_shape)
+    others = _others(F, F.reshape(x, shape=(n,)), (n,), 0)
+    return whole * F.conj(F.reshape(others, shape=x_shape))
+
+
+def _others(F: Any, x: Any, shape: Any, dim: int) -> Any:
+    before = _before(F, x, shape, dim)
+    after = F.flip(_before(F, F.flip(x, dims=(dim,)), shape, dim), dims=(dim,))
+    return before * after
+
+
+def _before(F: Any, x: Any, shape: Any, dim: int) -> Any:
+    """Return the product of the elements before each element."""
+    n = shape[dim]
+    if not n:
+        return x
+    ones = F.new_full(x, shape=tuple([1 if i == dim else s for i, s in enumerate(shape)]), value=1)
+    head = F.slice(x, 0, dim=dim, length=n - 1, step=1)
+    return F.cumprod(F.cat(ones, head, dim=dim), dim=dim)
+
+
+_prod = op("prod", "x", node="ProdBackward1", shape=shape_accumulated).vjp(x=_prod_rule)
+_prod_all = op("prod_all", "x", kernel="prod", node="ProdBackward0", shape=shape_accumulated).vjp(
+    x=_prod_rule
+)
+
+
+def prod(
+    input: Any, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None
+) -> Any:
+    """Return the product of all elements, or along one dimension; integers in int64."""
+    input = _cast(input, dtype)
+    if dim is None:
+        t = _prod_all(input, dim=all_dims(input), keepdim=keepdim)
+    else:
+        t = _prod(input, dim=dims_of(input, wrap_dim(dim, input._a.ndim)), keepdim=keepdim)
+    t = _cast(t, dtype)
+    return t if out is None else write_out(out, t)
+
+
+# --- sums of something ---------------------------------------------------------------------------
+
+
+def _exp_share(F: Any, g: Any, x: Any, out: Any, x_shape: Any, dim: Any, keepdim: bool) -> Any:
+    def whole(t: Any) -> Any:
+        return F.unreduce(t, shape=x_shape, dim=dim, keepdim=keepdim)
+
+    return whole(g) * F.conj(F.exp(x - whole(F.where(F.isfinite(out), out, 0))))
+
+
+_logsumexp = op("logsumexp", "x", shape=shape_same_dtype).vjp(x=_exp_share)
+
+
+def logsumexp(input: Any, dim: Any, keepdim: bool = False, *, out: Any = None) -> Any:
+    """Return `log(sum(exp(x)))` over dimensions, without overflow."""
+    if not input._dtype.inexact:
+        input = input.to(dtypes.get_default_dtype())
+    t = _logsumexp(input, dim=dims_of(input, dim), keepdim=keepdim)
+    return t if out is None else write_out(out, t)
+
+
+def nansum(
+    input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None
+) -> Any:
+    """Return the sum over dimensions, NaN counting as zero."""
+    if input._dtype.is_complex:
+        raise RuntimeError("nansum does not support complex inputs")
+    if input._dtype.inexact:
+        input = _where(input == input, input, 0)
+    return sum(input, dim, keepdim, dtype=dtype, out=out)
+
+
+def nanmean(
+    input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None
+) -> Any:
+    """Return the mean over dimensions of what is not NaN."""
+    if not input._dtype.inexact:
+        raise RuntimeError(
+            "nanmean(): expected input to have floating point or complex dtype but got "
+            f"{input._dtype.scalar_name}"
+        )
+    count = sum(input.detach() == input.detach(), dim, keepdim)
+    t = nansum(input, dim, keepdim, dtype=dtype) / count
+    return t if out is None else write_out(out, t)
+
+
+def count_nonzero(input: Any, dim: Any = None) -> Any:
+    """Return how many elements are not zero, over dimensions."""
+    return sum(input != 0, dim)
+
+
+def sum_to_size(input: Any, *size: Any) -> Any:
+    """Return the sum over the dimensions along which `size` was broadcast to the tensor's shape."""
+    shape = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else size
+    have = tuple(input.shape)
+    padded = (1,) * (len(have) - len(shape)) + tuple(shape)
+    fits = len(shape) <= len(have)
+    if not fits or builtins.any(s not in (1, n) for s, n in zip(padded, have, strict=True)):
+        raise RuntimeError(
+            f"size {list(shape)} is not expandable to size {list(have)}."
+        )
+    return input if shape == have else sum_to(input, shape=tuple(shape))
+
+
+# --- comparisons of whole tensors ----------------------------------------------------------------
+
+
+def equal(input: Any, other: Any) -> bool:
+    """Return whether two tensors have the same shape and elements."""
+    if tuple(input.shape) != tuple(other.shape):
+        return False
+    return bool(all(input == other).item())
+
+
+def allclose(
+    input: Any, other: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
+) -> bool:
+    """Return whether `isclose` holds everywhere.
+
+    >>> multitorch.allclose(multitorch.tensor([1.0]), multitorch.tensor([1.0 + 1e-7]))
+    True
+    """
+    return bool(all(isclose(input, other, rtol, atol, equal_nan)).item())
+
+
+_NAMES = (
+    sum, mean, amax, amin, aminmax, max, min, argmax, argmin, all, any, prod, logsumexp, nansum,
+    nanmean, count_nonzero, equal, allclose,
+)  # fmt: skip
 FUNCTIONS: dict[str, Callable] = {f.__name__: f for f in _NAMES}
-METHODS: dict[str, Callable] = dict(FUNCTIONS)
+METHODS: dict[str, Callable] = {**FUNCTIONS, "sum_to_size": sum_to_size}
 INPLACE: dict[str, Callable] = {}

@@ -62,10 +62,11 @@ def _as_dims(dim: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def all_dims(x: Any) -> tuple[int, ...]:
     """Return every dimension of a tensor."""
-    return _ALL_DIMS[x._a.ndim]
+    return ALL_DIMS[x._a.ndim]
 
 
-_ALL_DIMS = [tuple(range(n)) for n in range(65)]
+ALL_DIMS = [tuple(range(n)) for n in range(65)]
+"""All dimensions of a tensor, by their number."""
 
 
 def check_not_empty(name: str, x: Any, dims: tuple[int, ...], explicit: bool) -> None:
@@ -85,5 +86,5 @@ def check_not_empty(name: str, x: Any, dims: tuple[int, ...], explicit: bool) ->
 def dims_of(x: Any, dim: Any) -> tuple[int, ...]:
     """Return the canonical dimensions of a reduction of `x`."""
     if dim is None:
-        return _ALL_DIMS[x._a.ndim]
+        return ALL_DIMS[x._a.ndim]
     return wrap_dims(dim, x._a.ndim)

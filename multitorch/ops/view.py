@@ -34,15 +34,18 @@ def view_op(name: str, args: str, *, undo: Callable, **options: Any) -> Op:
     return op
 
 
-def attach(t: Any, x: Any, step: Step) -> None:
-    """Make `t`, the result of `step` on `x`, a member of the alias group of `x`."""
+def attach(t: Any, x: Any, *steps: Step) -> None:
+    """Make `t`, the result of `steps` on `x`, a member of the alias group of `x`."""
     view = x._view
     if view is None:
         base = x
-        t._view = (x, (step,))
+        t._view = (x, steps)
+    elif len(view) == 2:
+        base = view[0]
+        t._view = (base, view[1] + steps)
     else:
         base = view[0]
-        t._view = (base, (*view[1], step))
+        t._view = (base, view[1] + steps, False)
     views = base._views
     if views is None:
         base._views = [_reference(t)]
@@ -82,8 +85,7 @@ def apply_view(op: Op, x: Any, data: tuple = (), params: dict[str, Any] | None =
 
 def attach_untracked(t: Any) -> None:
     """Mark a member that the tape does not follow through writes (`detach`, views under no_grad)."""
-    base, steps = t._view
-    t._view = (base, steps, False)
+    t._view = (*t._view[:2], False)
 
 
 def tracked(t: Any) -> bool:

@@ -29,6 +29,9 @@ _fill.vjp(x=_zeros, value=lambda F, g: F.sum_to(g, shape=()))
 _zero = Op("zero", "x", shape=lambda x: (x.shape, x.dtype))
 _zero.vjp(x=_zeros)
 
+_constant = Op("constant", "value", shape=lambda value, *, shape, dtype: (shape, dtype))
+_constant.nondiff()
+
 
 def copy_(self: Any, src: Any, non_blocking: bool = False) -> Any:
     """Copy the elements of `src`, broadcast and cast, into this tensor.

@@ -90,21 +90,24 @@ class Adam(Optimizer):
         for group in self.param_groups:
             beta1, beta2 = group["betas"]
             hyper = (group["lr"], 1 - beta1, 1 - beta2, group["eps"], group["weight_decay"])
-            flags = {"maximize": group["maximize"], "decoupled": group["decoupled_weight_decay"]}
-            for p in group["params"]:
-                if p.grad is not None:
-                    self._update(p, hyper, flags, group["amsgrad"])
+            rows = [self._row(p, group) for p in group["params"] if p.grad is not None]
+            update = amsgrad_step if group["amsgrad"] else adam_step
+            update(
+                rows,
+                *hyper,
+                maximize=group["maximize"],
+                decoupled=group["decoupled_weight_decay"],
+            )
         return loss
 
-    def _update(self, p: Tensor, hyper: tuple, flags: dict[str, bool], amsgrad: bool) -> None:
+    def _row(self, p: Tensor, group: dict[str, Any]) -> tuple[Tensor, ...]:
         state = self.state[p]
         if not state:
-            _start(state, p, amsgrad)
+            _start(state, p, group["amsgrad"])
         m, v, step = state["exp_avg"], state["exp_avg_sq"], state["step"]
-        if amsgrad:
-            amsgrad_step(p, p.grad, m, v, state["max_exp_avg_sq"], step, *hyper, **flags)
-        else:
-            adam_step(p, p.grad, m, v, step, *hyper, **flags)
+        if group["amsgrad"]:
+            return p, p.grad, m, v, state["max_exp_avg_sq"], step
+        return p, p.grad, m, v, step
 
 
 class AdamW(Adam):

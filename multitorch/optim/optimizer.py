@@ -7,10 +7,11 @@ import warnings
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable
 from copy import deepcopy
-from itertools import chain, count
+from itertools import chain
 from typing import Any
 
 from multitorch.autograd import enable_grad
+from multitorch.autograd.tape import RemovableHandle, add_hook
 from multitorch.tensor import Tensor
 
 StateDict = dict[str, Any]
@@ -36,30 +37,10 @@ required = _Required()
 
 _global_pre_hooks: OrderedDict[int, Hook] = OrderedDict()
 _global_post_hooks: OrderedDict[int, Hook] = OrderedDict()
-_hook_ids = count()
-
-
-class RemovableHandle:
-    """Removes its hook, by `remove()` or at the end of a `with` block."""
-
-    def __init__(self, hooks: OrderedDict[int, Hook]) -> None:
-        self.hooks = hooks
-        self.id = next(_hook_ids)
-
-    def remove(self) -> None:
-        """Remove the hook; a second call does nothing."""
-        self.hooks.pop(self.id, None)
-
-    def __enter__(self) -> RemovableHandle:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.remove()
 
 
 def _register(hooks: OrderedDict[int, Hook], hook: Hook, prepend: bool = False) -> RemovableHandle:
-    handle = RemovableHandle(hooks)
-    hooks[handle.id] = hook
+    handle = add_hook(hooks, hook)
     if prepend:
         hooks.move_to_end(handle.id, last=False)
     return handle

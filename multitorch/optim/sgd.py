@@ -74,31 +74,27 @@ class SGD(Optimizer):
         """Take one step down the gradients; return `closure()`'s loss if a closure is given."""
         loss = self._loss(closure)
         for group in self.param_groups:
-            update = self._plain if group["momentum"] == 0 else self._with_momentum
-            for p in group["params"]:
-                if p.grad is not None:
-                    update(p, group)
+            params = [p for p in group["params"] if p.grad is not None]
+            if group["momentum"] == 0:
+                rows = [(p, p.grad) for p in params]
+                sgd_step(rows, group["lr"], group["weight_decay"], maximize=group["maximize"])
+            else:
+                self._with_momentum(params, group)
         return loss
 
-    def _plain(self, p: Tensor, group: dict[str, Any]) -> None:
-        sgd_step(p, p.grad, group["lr"], group["weight_decay"], maximize=group["maximize"])
-
-    def _with_momentum(self, p: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[p]
-        buf = state.get("momentum_buffer")
-        rate = 1.0 - group["dampening"]
-        if buf is None:
-            # Of a zero buffer the first gradient is to come through undampened.
-            buf = state["momentum_buffer"] = p.new_zeros(p.shape)
-            rate = 1.0
-        sgd_momentum_step(
-            p,
-            p.grad,
-            buf,
-            group["lr"],
-            group["momentum"],
-            rate,
-            group["weight_decay"],
-            nesterov=group["nesterov"],
-            maximize=group["maximize"],
-        )
+    def _with_momentum(self, params: list[Tensor], group: dict[str, Any]) -> None:
+        fresh, stepped = [], []
+        for p in params:
+            state = self.state[p]
+            buf = state.get("momentum_buffer")
+            if buf is None:
+                buf = state["momentum_buffer"] = p.new_zeros(p.shape)
+                fresh.append((p, p.grad, buf))
+            else:
+                stepped.append((p, p.grad, buf))
+        flags = {"nesterov": group["nesterov"], "maximize": group["maximize"]}
+        # The first gradient goes undampened into a buffer of zeros, which so becomes the gradient.
+        for rows, rate in ((fresh, 1.0), (stepped, 1.0 - group["dampening"])):
+            sgd_momentum_step(
+                rows, group["lr"], group["momentum"], rate, group["weight_decay"], **flags
+            )

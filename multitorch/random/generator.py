@@ -1,8 +1,8 @@
 """`Generator`: a seed, a device, and the stream of numbers that belongs to them.
 
-On "cpu" it is PyTorch's Mersenne Twister (`CPUStream`). On other devices a draw gets a key, the
-pair (seed, number of the draw), and the device derives its numbers from the key alone: no state
-travels, draws do not depend on each other, and every XLA device answers the same.
+On "cpu" it is PyTorch's Mersenne Twister (`CPUStream`). On other devices a draw is told the seed
+and its own number, and the device derives its values from these two alone: no state travels, draws
+do not depend on each other, and every XLA device answers the same.
 `use_cpu_stream(True)` makes every device draw the CPU's numbers instead, on the host.
 """
 
@@ -20,6 +20,7 @@ from multitorch.random.cpu_stream import DEFAULT_SEED, STATE_SIZE, CPUStream
 
 _KEYED_STATE = struct.Struct("<QQ")  # seed, offset: what PyTorch's CUDA generator saves, too
 _U64 = 0xFFFFFFFFFFFFFFFF
+_MOST_DRAWS = (1 << 63) - 1
 
 to_tensor: Callable[[np.ndarray], Any] = lambda a: a  # noqa: E731 (bound by multitorch.ops.random)
 
@@ -38,7 +39,9 @@ class Generator:
     0
     """
 
-    __slots__ = ("__weakref__", "_device", "_offset", "_seed", "_stream")
+    __slots__ = ("__weakref__", "_device", "_offset", "_seed", "_stream", "key")
+    key: Any
+    """The seed as an array on the device, once something was drawn there."""
 
     def __init__(self, device: Any = "cpu") -> None:
         self._device = _canonical(device)
@@ -47,6 +50,7 @@ class Generator:
     def _restart(self, seed: int) -> None:
         self._seed, self._offset = seed, 0
         self._stream: CPUStream | None = None
+        self.key = None
 
     @property
     def device(self) -> device:
@@ -87,10 +91,12 @@ class Generator:
         if self._device is CPU or state.size == STATE_SIZE:
             stream = CPUStream(self._seed)
             stream.set_state(state)
-            self._stream, self._seed = stream, stream.initial_seed
+            self._restart(stream.initial_seed)
+            self._stream = stream
         elif state.size == _KEYED_STATE.size:
-            self._stream = None
-            self._seed, self._offset = _KEYED_STATE.unpack(state.tobytes())
+            seed, offset = _KEYED_STATE.unpack(state.tobytes())
+            self._restart(seed)
+            self._offset = offset
         else:
             raise RuntimeError("RNG state is wrong size")
 
@@ -102,7 +108,7 @@ class Generator:
     def set_offset(self, offset: int) -> None:
         """Continue as if `offset` draws had been made; "cpu" has no offset."""
         self._needs_offset()
-        self._offset = offset & _U64
+        self._offset = offset & _MOST_DRAWS
 
     def clone_state(self) -> Generator:
         """Return a new generator in the same state."""
@@ -137,11 +143,15 @@ class Generator:
             found = self._stream = CPUStream(self._seed)
         return found
 
-    def next_key(self) -> np.ndarray:
-        """Return the next draw's key: seed and offset, low word first (4 x uint32)."""
+    def seed_words(self) -> np.ndarray:
+        """Return the seed as two uint32, the low one first: the key of draws on a device."""
+        return np.array([self._seed], "<u8").view("<u4")
+
+    def next_draw(self) -> int:
+        """Return the number of the next draw."""
         offset = self._offset
-        self._offset = (offset + 1) & _U64
-        return np.array((self._seed, offset), "<u8").view("<u4")
+        self._offset = (offset + 1) & _MOST_DRAWS
+        return offset
 
 
 def _rebuild(device: Any, state: np.ndarray) -> Generator:

@@ -1,9 +1,9 @@
 """Fisher-Yates without a loop: the permutation that a list of swaps composes to.
 
 Step i swaps positions i and `partners[i] >= i`. Position i is never touched afterwards, so the
-value that it ends up with is the one that lay at its partner just before. That value came there from
-the latest earlier step with the same partner, or lay there from the start; and so on backwards along
-chain of steps, which pointer doubling follows for all positions at once.
+value that it ends up with is the one that lay at its partner just before. That value came there
+from the latest earlier step with the same partner, or lay there from the start; and so on backwards
+along a chain of steps, which pointer doubling follows for all positions at once.
 """
 
 from __future__ import annotations
