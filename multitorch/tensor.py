@@ -190,16 +190,14 @@ class Tensor:
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
         """Return whether the elements lie in memory in row-major order without gaps."""
-        shape, strides = self._a.shape, self._layout()[0]
-        if 0 in shape:
+        if self._view is None and not self._dev.backend.mutable:
             return True
-        expected = 1
-        for size, stride in zip(reversed(shape), reversed(strides), strict=True):
-            if size != 1:
-                if stride != expected:
-                    return False
-                expected *= size
-        return True
+        known = world_for(self._dev).is_contiguous(self._a)
+        if known is not None:
+            return known
+        shape, strides = self._a.shape, self._layout()[0]
+        pairs = zip(shape, strides, contiguous_strides(shape), strict=True)
+        return 0 in shape or all(size == 1 or has == due for size, has, due in pairs)
 
     def data_ptr(self) -> int:
         """Return an address that identifies the tensor's memory."""

@@ -228,7 +228,9 @@ def classification_losses() -> Iterator[Case]:
         yield case("CrossEntropyLoss", reduction=r, of=(normal(4, 6, 3), index(6, 4, 3)), **smooth)
         yield case("CrossEntropyLoss", label_smoothing=0.1, reduction=r, of=(x, unit(4, 6)))
         yield case("CrossEntropyLoss", weight, reduction=r, of=(x, index(6, 4)))
-        yield case("CrossEntropyLoss", weight, label_smoothing=0.2, reduction=r, of=(x, index(6, 4)))
+        yield case(
+            "CrossEntropyLoss", weight, label_smoothing=0.2, reduction=r, of=(x, index(6, 4))
+        )
         yield case("NLLLoss", reduction=r, of=(x, index(6, 4)))
         image = (normal(4, 6, 2, 2), index(6, 4, 2, 2))
         yield case("NLLLoss", weight, ignore_index=1, reduction=r, of=image)

@@ -30,7 +30,8 @@ def test_sequential(library: Any) -> list:
     del net[1:3]
     log.append(repr(net))
     wrong = [
-        lambda: net[50], lambda: net["a"], lambda: net.insert(99, nn.ReLU()), lambda: net.insert(0, 3),
+        lambda: net[50], lambda: net["a"], lambda: net.insert(99, nn.ReLU()),
+        lambda: net.insert(0, 3),
         lambda: net * 0, lambda: net * 1.5, lambda: net + 3, lambda: net.append(3),
         lambda: net.extend(3), lambda: net.pop(99), lambda: net.__setitem__(99, nn.ReLU()),
         lambda: net.__setitem__(0, 3),
@@ -164,9 +165,7 @@ def test_parameters_as_one_vector(device: str) -> None:
     layer = with_gradient(device)
     vector = nn.utils.parameters_to_vector(layer.parameters())
     assert vector.shape == (8,) and vector.requires_grad
-    nn.utils.vector_to_parameters(
-        multitorch.arange(8.0, device=device), layer.parameters()
-    )
+    nn.utils.vector_to_parameters(multitorch.arange(8.0, device=device), layer.parameters())
     assert layer.weight.tolist() == [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]
     assert layer.bias.tolist() == [6.0, 7.0] and layer.bias.is_leaf and layer.bias.requires_grad
     with pytest.raises(TypeError, match="expected torch.Tensor, but got"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+import warnings
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
@@ -40,6 +41,10 @@ class NumpyBackend(Backend):
     array_types = (np.ndarray,)
 
     def __init__(self) -> None:
+        # Overflow and division by zero are no news to a PyTorch user. np.errstate around each op
+        # would take longer than the op.
+        for module in ("multitorch", "multitorch_numpy"):
+            warnings.filterwarnings("ignore", category=RuntimeWarning, module=rf"{module}(\.|$)")
         self.adopt(_kernels())
 
     def device_count(self, type: str) -> int:
@@ -82,6 +87,9 @@ class NumpyBackend(Backend):
         start = self.buffer(a)
         offset = (a.__array_interface__["data"][0] - start.__array_interface__["data"][0]) // size
         return tuple([s // size for s in a.strides]), offset
+
+    def is_contiguous(self, a: np.ndarray) -> bool:
+        return a.flags.c_contiguous
 
     def data_ptr(self, a: np.ndarray) -> int:
         return a.__array_interface__["data"][0]

@@ -32,9 +32,9 @@ def _scratch(like: _Array) -> _Array:
 
 
 def _takes(*arrays: _Array) -> bool:
-    """Whether the arrays can be walked in blocks: of one native dtype, contiguous, writable."""
+    """Whether the arrays can be walked in blocks: of one native dtype, contiguous, not 0-d."""
     dtype = arrays[0].dtype
-    if dtype not in _NATIVE:
+    if dtype not in _NATIVE or not arrays[0].ndim:
         return False
     for a in arrays:
         if a.dtype is not dtype or not a.flags.carray:

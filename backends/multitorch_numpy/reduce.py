@@ -239,3 +239,20 @@ def logcumsumexp(x: Array, *, dim: int) -> Array:
         return np.array(x)
     wide = x if x.dtype.char in "fdFD" else x.astype(np.float32)
     return np.logaddexp.accumulate(wide, dim).astype(x.dtype, copy=False)
+
+
+def vector_norm(x: Array, *, ord: float, dim: Dims, keepdim: bool) -> Array:
+    """Return `sum(|x|**ord) ** (1/ord)`, and its limits at 0 and the infinities."""
+    if ord == 2 and x.dtype.char in "fd":
+        if len(dim) == x.ndim and x.flags.c_contiguous:
+            flat = x.ravel()
+            out = np.sqrt(flat.dot(flat))
+            return out.reshape((1,) * x.ndim) if keepdim else out
+        return np.sqrt(sum(np.square(x), dim=dim, keepdim=keepdim))
+    size = np.absolute(x)
+    if math.isinf(ord):
+        return (_most if ord > 0 else _least)(size, _axis(x, dim), None, None, keepdim)
+    wide = size if size.dtype.char in "fd" else size.astype(np.float32)
+    terms = (wide != 0).astype(wide.dtype) if ord == 0 else wide if ord == 1 else wide**ord
+    total = sum(terms, dim=dim, keepdim=keepdim)
+    return np.asarray(total if ord in (0, 1) else total ** (1 / ord)).astype(size.dtype, copy=False)

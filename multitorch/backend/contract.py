@@ -167,6 +167,10 @@ class Backend(World):
         """Return (strides, storage offset) in elements, or None if the backend has no strides."""
         return None
 
+    def is_contiguous(self, a: Array) -> bool | None:
+        """Whether the elements lie in row-major order without gaps; None without strides."""
+        return None
+
     def data_ptr(self, a: Array) -> int:
         """Return an address that identifies the memory of `a`."""
         return id(a)

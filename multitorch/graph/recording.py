@@ -174,6 +174,9 @@ class Recording(World):
     def strides(self, a: Any) -> None:
         """Return None: symbols have no strides."""
 
+    def is_contiguous(self, a: Any) -> None:
+        """Return None: symbols have no strides."""
+
     def has_overlap(self, a: Any) -> bool:
         """Return False: symbols have no memory."""
         return False

@@ -365,7 +365,6 @@ class Softmax2d(Module):
     def forward(self, input: Tensor) -> Tensor:
         if input.dim() not in (3, 4):
             raise ValueError(
-                "Softmax2d: expected input to be 3D or 4D, got "
-                f"{input.dim()}D instead"
+                f"Softmax2d: expected input to be 3D or 4D, got {input.dim()}D instead"
             )
         return F.softmax(input, -3, _stacklevel=5)

@@ -440,7 +440,7 @@ class ParameterDict(Module):
         """Add the entries of a mapping, or of an iterable of pairs."""
         pairs = _pairs(parameters, "ParameterDict")
         if isinstance(parameters, Mapping) and not isinstance(parameters, OrderedDict):
-            pairs.sort(key=itemgetter(0))  # PyTorch's order for a plain dict, and so for the state dict
+            pairs.sort(key=itemgetter(0))  # PyTorch's order, and so that of the state dict
         for key, value in pairs:
             self[key] = value
 

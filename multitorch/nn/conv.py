@@ -100,9 +100,7 @@ class _ConvNd(Module):
                 f"padding_mode='{self.padding_mode}'"
             )
         if self.transposed and self.padding_mode != "zeros":
-            raise ValueError(
-                f'Only "zeros" padding mode is supported for {type(self).__name__}'
-            )
+            raise ValueError(f'Only "zeros" padding mode is supported for {type(self).__name__}')
 
     def _pads(self) -> list[int]:
         """Return the amounts for ``pad``: last dimension first, before and after."""

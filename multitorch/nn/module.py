@@ -340,14 +340,17 @@ def indent(text: str, spaces: int) -> str:
 
 
 def _wrong_kind(value: Any, name: str, kind: str, expected: str) -> TypeError:
-    return TypeError(f"cannot assign '{_type_name(value)}' as {kind} '{name}' ({expected} expected)")
+    return TypeError(
+        f"cannot assign '{_type_name(value)}' as {kind} '{name}' ({expected} expected)"
+    )
 
 
 def _type_name(value: Any) -> str:
     if isinstance(value, Tensor):
         return str(value.type())
     kind = type(value)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+    return module + kind.__qualname__
 
 
 # --- registration hooks for every module ----------------------------------------------------------

@@ -11,7 +11,7 @@ from multitorch.device import device as Device
 from multitorch.tensor import Tensor
 
 if TYPE_CHECKING:
-    from multitorch.nn.module import Module
+    pass
 
 
 class ConvertMethods:

@@ -93,9 +93,7 @@ class HookMethods:
         self._slow_call = True
         return handle
 
-    def register_full_backward_pre_hook(
-        self, hook: Hook, prepend: bool = False
-    ) -> RemovableHandle:
+    def register_full_backward_pre_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
         """Call ``hook(module, grad_output)`` when the gradient reaches the module's output."""
         handle = add_hook(self._backward_pre_hooks, hook, prepend)
         self._slow_call = True
@@ -115,9 +113,7 @@ class HookMethods:
 _HOOK_TABLE_NAMES = tuple(n for n in HookMethods.__annotations__ if n.startswith("_"))
 
 
-def add_hook(
-    hooks: HookDict, hook: Hook, prepend: bool = False, *extra: Any
-) -> RemovableHandle:
+def add_hook(hooks: HookDict, hook: Hook, prepend: bool = False, *extra: Any) -> RemovableHandle:
     """Store a hook, at the front with ``prepend``; ``extra`` are its flags' tables."""
     handle = RemovableHandle(hooks, extra=extra)
     hooks[handle.id] = hook

@@ -141,9 +141,8 @@ class StateMethods:
     ) -> None:
         """Load this module's own entries; a subclass overrides it to read older formats."""
         for pre_hook in self._load_state_dict_pre_hooks.values():
-            pre_hook(
-                state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-            )
+            lists = missing_keys, unexpected_keys, error_msgs
+            pre_hook(state_dict, prefix, local_metadata, strict, *lists)
         assign = local_metadata.get("assign_to_params_buffers", False)
         for name, member in self._persistent_members():
             key = prefix + name

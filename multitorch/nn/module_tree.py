@@ -117,11 +117,11 @@ class TreeMethods:
         module: Any = self
         for name in target.split(".") if target else ():
             if not hasattr(module, name):
-                raise AttributeError(f"{module._get_name()} has no attribute `{name}`")
+                raise AttributeError(f"{type(module).__name__} has no attribute `{name}`")
             module = getattr(module, name)
             if not isinstance(module, TreeMethods):
                 raise AttributeError(f"`{name}` is not an nn.Module")
-        return module
+        return module  # type: ignore[return-value]
 
     def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
         """Put ``module`` at the dotted path ``target``; ``strict`` asks that one is there."""
@@ -132,7 +132,7 @@ class TreeMethods:
         path, _, name = target.rpartition(".")
         parent: Any = self.get_submodule(path)
         if strict and not hasattr(parent, name):
-            raise AttributeError(f"{parent._get_name()} has no attribute `{name}`")
+            raise AttributeError(f"{type(parent).__name__} has no attribute `{name}`")
         if hasattr(parent, name) and not isinstance(getattr(parent, name), TreeMethods):
             raise AttributeError(f"`{name}` is not an nn.Module")
         setattr(parent, name, module)
@@ -149,7 +149,7 @@ class TreeMethods:
         path, _, name = target.rpartition(".")
         module = self.get_submodule(path)
         if not hasattr(module, name):
-            raise AttributeError(f"{module._get_name()} has no attribute `{name}`")
+            raise AttributeError(f"{type(module).__name__} has no attribute `{name}`")
         member = getattr(module, name)
         if member is None or name not in getattr(module, registry):
             raise AttributeError(f"`{name}` is not {kind}")

@@ -62,9 +62,7 @@ class Buffer(Tensor):
 def _alias(cls: Any, data: Tensor, requires_grad: bool) -> Any:
     """Make a leaf of class ``cls`` on the memory of ``data``."""
     if requires_grad and not (data.is_floating_point() or data.is_complex()):
-        raise RuntimeError(
-            "Only Tensors of floating point and complex dtype can require gradients"
-        )
+        raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
     return data.detach().as_subclass(cls).requires_grad_(requires_grad)
 
 

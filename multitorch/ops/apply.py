@@ -212,12 +212,7 @@ def _unary_with_params(op: Op) -> Callable:
             n.op = op
             n.dev = dev
             n.edges = (x if node is LEAF else node,)
-            n.saved = tuple(
-                [
-                    params[key] if kind == "param" else _saved(kind, key, (x,), (xa,), params, (t,))
-                    for kind, key in plan
-                ]
-            )
+            n.saved = saved_values(plan, (xa,), params, (t,))
             n.meta = n.extra = None
             n.seq = next_seq()
             n.where = user_place(_getframe(1))
@@ -320,9 +315,29 @@ _INT_RANGE = {
 }
 
 
+def _same_dtype(op: Op, args: tuple) -> Any:
+    """Return the dtype of operands that need no promotion, None if they might."""
+    assert op.promote is not None
+    found: Any = None
+    keep = op.keep
+    for i, t in enumerate(args):
+        if not isinstance(t, Tensor):
+            return None
+        if keep and op.args[i] in keep:
+            continue
+        if found is None:
+            found = t._dtype
+        elif t._dtype is not found:
+            return None
+    return found if found in op.promote.fast else None
+
+
 def _promoted(op: Op, args: tuple, dev: Any, world: Any) -> tuple[list[Any], Any, bool]:
     """Return raw operands of one dtype, the dtype, and whether a cast back to it is due."""
     assert op.promote is not None
+    same = _same_dtype(op, args)
+    if same is not None:
+        return [raw_of(t, dev, world) for t in args], same, False
     operands = _operands(op, args)
     dtype = compute = op.promote.compute(op.name, operands)
     if dtype.itemsize == 2 and dtype.is_floating_point and any(k == NUMBER for _, k in operands):
@@ -343,26 +358,36 @@ def _promoted(op: Op, args: tuple, dev: Any, world: Any) -> tuple[list[Any], Any
 def apply_general(op: Op, args: tuple, params: dict[str, Any], out: Any = None) -> Any:
     """Apply an op with every check: devices, promotion, recording, several outputs, `out=`."""
     dev = common_device(op, args)
-    world = world_for(dev)
+    world = world_for(dev) if capturing else dev.backend
     narrow = None
-    with world.quiet():
-        if op.promote is not None:
-            raws, dtype, widened = _promoted(op, args, dev, world)
-            narrow = dtype if widened and not op.promote.out_bool else None
-        else:
-            raws = [raw_of(t, dev, world) if isinstance(t, Tensor) else t for t in args]
-        try:
-            kernel = op.kernels[dev] if world is dev.backend else world.kernel(op.kernel)
-            result = kernel(*raws, **params)
-            if narrow is not None:
-                result = world.cast(result, dtype=narrow.numpy())
-        except Exception as error:
-            raise _explain(op, args, error) from error.__cause__
+    if op.promote is not None:
+        raws, dtype, widened = _promoted(op, args, dev, world)
+        narrow = dtype if widened and not op.promote.out_bool else None
+    else:
+        raws = [raw_of(t, dev, world) if isinstance(t, Tensor) else t for t in args]
+    kernel = op.kernels[dev] if world is dev.backend else world.kernel(op.kernel)
+    try:
+        result = kernel(*raws, **params)
+    except Exception:
+        result = _run_again(op, args, world, kernel, raws, params)
+    if narrow is not None:
+        result = world.cast(result, dtype=narrow.numpy())
     results = result if result.__class__ is tuple else (result,)
     tensors = tuple([wrap(a, dev, world) for a in results])
     record(op, args, raws, params, tensors, dev)
-    final = tensors if len(op.outs) > 1 or result.__class__ is tuple else tensors[0]
+    final = tensors if result.__class__ is tuple else tensors[0]
     return final if out is None else write_out(out, final)
+
+
+def _run_again(
+    op: Op, args: tuple, world: Any, kernel: Callable, raws: list, params: dict[str, Any]
+) -> Any:
+    """Repeat a failed kernel where floating-point warnings are off, in case one was an error."""
+    try:
+        with world.quiet():
+            return kernel(*raws, **params)
+    except Exception as error:
+        raise _explain(op, args, error) from error.__cause__
 
 
 def _explain(op: Op, args: tuple, error: Exception) -> Exception:
@@ -422,12 +447,19 @@ def record(
     op: Op, args: tuple, raws: Any, params: dict[str, Any], outs: tuple, dev: Any
 ) -> Node | None:
     """Put a node for a finished call on the tape, if some operand requires grad."""
-    if not op.diff_outs or not wants_grad(args):
+    if not op.diff_outs or (modes.off_threads and not modes.is_grad_enabled()):
         return None
-    n = Node()
-    n.op, n.dev = op, dev
-    n.edges = tuple([tape.edge_of(t) if isinstance(t, Tensor) else None for t in args])
-    n.saved = tuple([_saved(kind, key, args, raws, params, outs) for kind, key in op.plan])
+    edges = tuple([tape.edge_of(t) if isinstance(t, Tensor) else None for t in args])
+    for edge in edges:
+        if edge is not None:
+            break
+    else:
+        return None
+    n = _new(Node)
+    n.op = op
+    n.dev = dev
+    n.edges = edges
+    n.saved = saved_values(op.plan, raws, params, outs)
     n.meta = _meta(args, raws) if op.broadcasts or op.promote is not None else None
     n.extra = None
     n.seq = next_seq()
@@ -441,24 +473,27 @@ def record(
     return n
 
 
-def _saved(kind: str, key: Any, args: tuple, raws: Any, params: dict, outs: tuple) -> Any:
-    if kind == "arg":
-        return raws[key]
-    if kind == "rest":
-        return tuple(raws[key:])
-    if kind == "out":
-        return outs[key]._a
-    if kind == "param":
-        return params[key]
-    if kind == "shape":
-        return getattr(raws[key], "shape", ())
-    if kind == "dtype":
-        return getattr(raws[key], "dtype", None)
-    if kind == "shapes":
-        return tuple([a.shape for a in raws[key:]])
-    if kind == "dtypes":
-        return tuple([a.dtype for a in raws[key:]])
-    raise AssertionError(kind)
+def saved_values(plan: tuple, raws: Any, params: dict[str, Any], outs: tuple) -> tuple[Any, ...]:
+    """Return what the rules of an op need of one call."""
+    values = []
+    for kind, key in plan:
+        if kind == "arg":
+            values.append(raws[key])
+        elif kind == "param":
+            values.append(params[key])
+        elif kind == "shape":
+            values.append(getattr(raws[key], "shape", ()))
+        elif kind == "out":
+            values.append(outs[key]._a)
+        elif kind == "dtype":
+            values.append(getattr(raws[key], "dtype", None))
+        elif kind == "rest":
+            values.append(tuple(raws[key:]))
+        elif kind == "shapes":
+            values.append(tuple([a.shape for a in raws[key:]]))
+        else:
+            values.append(tuple([a.dtype for a in raws[key:]]))
+    return tuple(values)
 
 
 def _meta(args: tuple, raws: Any) -> tuple | None:

@@ -81,7 +81,7 @@ _conv_input_grad = op(
     shape=_input_grad_shape,
 ).vjp(
     y=lambda F, g, w, stride, padding, dilation, groups: F.convolution(
-        g, F.conj(w), **_geometry(stride, padding, dilation, groups)
+        g, F.conj(w), None, **_geometry(stride, padding, dilation, groups)
     ),
     w=lambda F, g, y, w_shape, stride, padding, dilation, groups: F.conv_weight_grad(
         F.conj(y), g, kernel=tuple(w_shape[2:]), **_geometry(stride, padding, dilation, groups)
@@ -92,7 +92,7 @@ _conv_weight_grad = op(
     shape=_weight_grad_shape,
 ).vjp(
     y=lambda F, g, x, stride, padding, dilation, groups: F.convolution(
-        F.conj(x), g, **_geometry(stride, padding, dilation, groups)
+        F.conj(x), g, None, **_geometry(stride, padding, dilation, groups)
     ),
     x=lambda F, g, y, x_shape, stride, padding, dilation, groups: F.conv_input_grad(
         F.conj(y), g, size=tuple(x_shape[2:]), **_geometry(stride, padding, dilation, groups)

@@ -6,7 +6,7 @@ from importlib import import_module
 from types import ModuleType
 
 NAMES = (
-    "pointwise", "maths", "reduce", "sort", "views", "parts", "shape", "join", "index", "creation",
+    "pointwise", "maths", "reduce", "sort", "views", "parts", "shape", "join", "index", "gather", "creation",
     "linalg", "activation", "conv", "pool", "norm", "loss", "random", "transfer", "writes",
     "optim", "statistics", "scan",
 )  # fmt: skip

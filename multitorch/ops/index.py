@@ -286,7 +286,7 @@ def _slice_bound(value: Any) -> int | None:
 
 def _walk(x: Any, steps: Sequence[tuple]) -> Any:
     """Return the view that a chain of view steps leads to."""
-    if x._node is not None or dispatch.capturing or len(steps) == 1:
+    if x._node is not None or dispatch.capturing or len(steps) < 2:
         for op, data, params in steps:
             x = apply_view(op, x, data, params)
         return x

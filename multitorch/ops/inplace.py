@@ -89,16 +89,26 @@ def _write_fast(op: Any, ufuncs: dict, x: Any, args: tuple) -> bool:
     return True
 
 
+def _apart_from(x: Any, t: Any) -> Any:
+    """Return an operand, copied if it shares memory with the tensor to be written."""
+    if not isinstance(t, dispatch.Tensor) or t._dev is not x._dev:
+        return t
+    buffer = x._dev.backend.buffer
+    return t.clone() if buffer(t._a) is buffer(x._a) else t
+
+
 def write_result(
     x: Any, function: Callable, args: tuple, kwargs: dict, saves_input: bool = True
 ) -> Any:
     """Compute `function(x, ...)` and store the result in `x`."""
     check_writable(x)
     operand = x
-    if saves_input and x._dev.backend.mutable and wants_grad((x, *args, *kwargs.values())):
-        # the rule needs the value from before the write
-        operand = wrap(x._dev.backend.copy(x._a), x._dev)
-        operand._node = x._node
+    if x._dev.backend.mutable and wants_grad((x, *args, *kwargs.values())):
+        # the rules need the values from before the write
+        args = tuple([_apart_from(x, t) for t in args])
+        if saves_input:
+            operand = wrap(x._dev.backend.copy(x._a), x._dev)
+            operand._node = x._node
     result = function(operand, *args, **kwargs)
     if not can_cast(result._dtype, x._dtype):
         raise RuntimeError(

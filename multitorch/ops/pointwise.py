@@ -595,6 +595,8 @@ METHODS: dict[str, Callable] = {
     "imag": property(imag),
 }  # type: ignore[dict-item]
 
+for _public, _plain in ((add, _add), (sub, _sub), (mul, _mul), (div, _div)):
+    _public.op = _plain.op  # type: ignore[attr-defined]  (what a call with positional operands is)
 _NO_INPLACE = {
     "rsub", "isnan", "isinf", "isfinite", "isposinf", "isneginf", "signbit", "isreal", "isclose",
     "maximum", "minimum", "fmax", "fmin", "positive", "conj", "resolve_conj", "resolve_neg",

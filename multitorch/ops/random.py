@@ -361,8 +361,6 @@ def bernoulli(
     shape = tuple(input.shape)
     if p is None:
         t = draws.bernoulli_each(generator, shape, input._dtype, input)
-    elif isinstance(p, dispatch.Tensor):
-        t = draws.bernoulli_each(generator, shape, input._dtype, p.expand(shape))
     else:
         t = draws.bernoulli(generator, input._dev, shape, input._dtype, float(p))
     return _finish(t, out, False)

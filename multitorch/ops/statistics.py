@@ -150,7 +150,9 @@ def _norm_rule(
     size = F.abs(x)
     if math.isinf(ord):
         hit = size == whole(out)
-        share = g / F.sum(F.cast(hit, dtype=x_dtype), dim=dim, keepdim=keepdim)
+        share = g / F.real(
+            F.sum(F.cast(hit, dtype=x_dtype), dim=dim, keepdim=keepdim)
+        )
         return F.sgn(x) * F.where(hit, whole(share), 0)
     safe = F.where(size == 0, 1, size)
     scaled = F.where(size == 0, 0, F.pow(safe, ord - 1))

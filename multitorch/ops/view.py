@@ -8,19 +8,23 @@ tape follows a write in the same way on both.
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from multitorch.autograd import modes
+from multitorch.autograd.tape import LEAF, Node, next_seq, user_place
 from multitorch.backend.registry import ARRAY_TYPES
 from multitorch.dtypes import from_numpy_dtype
 from multitorch.ops import apply as dispatch
-from multitorch.ops.apply import apply_general, record, world_for
+from multitorch.ops.apply import apply_general, saved_values, world_for
 from multitorch.ops.op import Op
 
 Step = tuple[Op, tuple[Any, ...], dict[str, Any]]
 _reference = weakref.ref
+_new = object.__new__
+_getframe = sys._getframe
 _PURGE_EVERY = 64
 
 
@@ -55,31 +59,43 @@ def attach(t: Any, x: Any, *steps: Step) -> None:
             base._views = [r for r in views if r() is not None]
 
 
-def apply_view(op: Op, x: Any, data: tuple = (), params: dict[str, Any] | None = None) -> Any:
+_NO_PARAMS: dict[str, Any] = {}
+
+
+def apply_view(op: Op, x: Any, data: tuple = (), params: dict[str, Any] = _NO_PARAMS) -> Any:
     """Apply a view op: the result aliases `x`. `data` are integers, passed to the kernel as data."""
-    if params is None:
-        params = {}
     if dispatch.capturing:
         t = apply_general(op, (x, *data), params)
+        node = x._node
     else:
         dev = x._dev
         xa = x._a
         a = op.kernels[dev](xa, *data, **params)
         if a.__class__ not in ARRAY_TYPES:
             a = dev.backend.as_array(a)
-        t = dispatch._new(dispatch.Tensor)
+        t = _new(dispatch.Tensor)
         t._a = a
         t._dev = dev
-        t._dtype = x._dtype if a.dtype == xa.dtype else from_numpy_dtype[a.dtype]
-        t._view = t._node = None
-        if x._node is not None and op.diff_outs:
-            record(op, (x, *data), (xa, *data), params, (t,), dev)
-    if x._node is not None and modes.off_threads and not modes.is_grad_enabled():
+        t._dtype = x._dtype if a.dtype is xa.dtype else from_numpy_dtype[a.dtype]
+        t._node = None
+        node = x._node
+        if (
+            node is not None
+            and op.diff_outs
+            and (not modes.off_threads or modes.is_grad_enabled())
+        ):
+            n = t._node = _new(Node)
+            n.op = op
+            n.dev = dev
+            n.edges = (x if node is LEAF else node, *([None] * len(data)))
+            n.saved = saved_values(op.plan, (xa, *data), params, (t,))
+            n.meta = n.extra = None
+            n.seq = next_seq()
+            n.where = user_place(_getframe(2))
+    attach(t, x, (op, data, params))
+    if node is not None and modes.off_threads and not modes.is_grad_enabled():
         # made under no_grad: it shares the value, and the tape never follows it
-        attach(t, x, (op, data, params))
         attach_untracked(t)
-    else:
-        attach(t, x, (op, data, params))
     return t
 
 

@@ -175,9 +175,7 @@ def rrelu_(
 def glu(input: Tensor, dim: int = -1) -> Tensor:
     """Split x in two along ``dim`` and return a * sigmoid(b)."""
     if input.dim() == 0:
-        raise RuntimeError(
-            "glu does not support scalars because halving size must be even"
-        )
+        raise RuntimeError("glu does not support scalars because halving size must be even")
     size = input.size(dim)
     if size % 2:
         axis = dim % input.dim()

@@ -79,14 +79,11 @@ def _shorten(weight: Tensor, index: Tensor, max_norm: float, norm_type: float) -
         weight.index_copy_(0, used, shortened)
 
 
-def bilinear(
-    input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None
-) -> Tensor:
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return x1ᵀ A x2 + b: inputs (*, in1) and (*, in2), weight (out, in1, in2)."""
     if input1.dim() != input2.dim():
         raise RuntimeError(
-            "bilinear(): input dimensions do not match: got "
-            f"{input1.dim()} and {input2.dim()}"
+            f"bilinear(): input dimensions do not match: got {input1.dim()} and {input2.dim()}"
         )
     if input1.shape[:-1] != input2.shape[:-1]:
         raise RuntimeError(
@@ -191,8 +188,7 @@ def instance_norm(
     batch, channels = input.size(0), input.size(1)
     if use_input_stats and input.numel() == batch * channels:
         raise ValueError(
-            "Expected more than 1 spatial element when training, got input size "
-            f"{input.size()}"
+            f"Expected more than 1 spatial element when training, got input size {input.size()}"
         )
     if not use_input_stats:
         if running_mean is None or running_var is None:

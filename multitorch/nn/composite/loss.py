@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from multitorch.nn.composite.distance import pairwise_distance
 from multitorch.ops.activation import logsigmoid, relu
-from multitorch.ops.shape import broadcast_tensors
+from multitorch.ops.join import broadcast_tensors
 from multitorch.tensor import Tensor
 
 
@@ -232,9 +232,7 @@ def cosine_embedding_loss(
     """Return 1 - cos where the target is 1, and max(0, cos - margin) where it is -1."""
     reduction = legacy_reduction(size_average, reduce, reduction)
     if target.dim() not in (0, 1):
-        raise RuntimeError(
-            "0D or 1D target tensor expected, multi-target not supported"
-        )
+        raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
     expected = target.dim() + 1
     if input1.dim() != expected or input2.dim() != expected:
         raise RuntimeError(

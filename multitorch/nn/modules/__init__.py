@@ -1,4 +1,4 @@
-"""The paths that PyTorch's layers have: ``nn.modules.conv`` and so on, as names of this package's."""
+"""The paths of PyTorch's layers, ``nn.modules.conv`` and so on, as names of this package's."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from multitorch.nn import (
     pooling,
     rearrange,
 )
-from multitorch.nn.module import Module
-from multitorch.nn.modules import utils
+from multitorch.nn.module import Module as Module
+from multitorch.nn.modules import utils as utils
 
 batchnorm = instancenorm = normalization
 sparse = embedding
@@ -49,4 +49,3 @@ _PATHS = {
 }
 for _name, _module in _PATHS.items():
     sys.modules[f"{__name__}.{_name}"] = _module
-

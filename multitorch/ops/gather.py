@@ -1,0 +1,674 @@
+"""Ops that read or write along one dimension by an index tensor, and ops on masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+from multitorch import dtypes
+from multitorch.ops import apply as dispatch
+from multitorch.ops.apply import broadcast_shape, write_out
+from multitorch.ops.common import wrap_dim
+from multitorch.ops.op import Op
+from multitorch.ops.views import clone, expand, reshape, unsqueeze
+
+
+def _same(x: Any, *others: Any, **params: Any) -> Any:
+    return x.shape, x.dtype
+
+
+def _like_index(x: Any, index: Any, **params: Any) -> Any:
+    return index.shape, x.dtype
+
+
+def _selected(x: Any, index: Any, *, dim: int) -> Any:
+    if not x.shape:
+        return (), x.dtype
+    return (*x.shape[:dim], prod(index.shape), *x.shape[dim + 1 :]), x.dtype
+
+
+# --- declarations ---------------------------------------------------------------------------------
+
+_gather = Op("gather", "x index", shape=_like_index).vjp(
+    x=lambda F, g, index, x_shape, dim: F.scatter_add(
+        F.new_zeros(g, shape=x_shape), index, g, dim=dim
+    )
+)
+_scatter = Op("scatter", "x index src", shape=_same).vjp(
+    x=lambda F, g, index, dim: F.scatter(g, index, F.new_zeros(g, shape=()), dim=dim),
+    src=lambda F, g, index, dim: F.gather(g, index, dim=dim),
+)
+_scatter_value = Op(
+    "scatter_value", "x index src", kernel="scatter", node="ScatterBackward1", shape=_same
+).vjp(x=lambda F, g, index, dim: F.scatter(g, index, F.new_zeros(g, shape=()), dim=dim))
+_scatter_add = Op("scatter_add", "x index src", shape=_same).vjp(
+    x=lambda F, g: g, src=lambda F, g, index, dim: F.gather(g, index, dim=dim)
+)
+_index_select = Op("index_select", "x index", shape=_selected).vjp(
+    x=lambda F, g, index, x_shape, dim: F.index_add(
+        F.new_zeros(g, shape=x_shape), index, g, dim=dim
+    )
+)
+_index_add = Op("index_add", "x index src", shape=_same).vjp(
+    x=lambda F, g: g, src=lambda F, g, index, dim: F.index_select(g, index, dim=dim)
+)
+_index_copy = Op("index_copy", "x index src", shape=_same).vjp(
+    x=lambda F, g, index, dim: F.index_fill(g, index, F.new_zeros(g, shape=()), dim=dim),
+    src=lambda F, g, index, dim: F.index_select(g, index, dim=dim),
+)
+
+
+def _filled_grad(F: Any, g: Any, index: Any, dim: int) -> Any:
+    ones = F.index_fill(F.new_zeros(g, shape=g.shape), index, F.new_full(g, shape=(), value=1),
+                        dim=dim)  # fmt: skip
+    return F.sum_to(g * ones, shape=())
+
+
+_index_fill = Op("index_fill", "x index value", shape=_same).vjp(
+    x=lambda F, g, index, dim: F.index_fill(g, index, F.new_zeros(g, shape=()), dim=dim),
+    value=_filled_grad,
+)
+_take = Op("take", "x index", shape=_like_index).vjp(
+    x=lambda F, g, index, x_shape: F.put(
+        F.new_zeros(g, shape=x_shape), index, g, accumulate=True
+    )
+)
+
+
+def _put_grad(
+    F: Any, g: Any, index: Any, source_shape: Any, accumulate: bool, needs: tuple[bool, ...]
+) -> list[Any]:
+    kept = None
+    if needs[0]:
+        zeros = F.new_zeros(g, shape=tuple(index.shape))
+        kept = g if accumulate else F.put(g, index, zeros, accumulate=False)
+    return [kept, None, F.reshape(F.take(g, index), shape=source_shape) if needs[2] else None]
+
+
+_put = Op("put", "x index source", shape=_same).vjps(_put_grad)
+_masked_fill = Op("masked_fill", "x mask value", shape=_same).vjp(
+    x=lambda F, g, mask: F.where(mask, F.new_zeros(g, shape=()), g),
+    value=lambda F, g, mask: F.sum_to(F.where(mask, g, F.new_zeros(g, shape=())), shape=()),
+)
+_masked_fill.op.node_name = "MaskedFillBackward0"
+_masked_select = Op("masked_select", "x mask").vjp(
+    x=lambda F, g, mask, x_shape: F.masked_scatter(F.new_zeros(g, shape=x_shape), mask, g)
+)
+
+
+def _masked_source_grad(F: Any, g: Any, mask: Any, source_shape: tuple[int, ...]) -> Any:
+    """Return, for every element of the source, the gradient from where the mask put it."""
+    count = prod(source_shape)
+    flat = F.reshape(F.cast(mask, dtype=_INT), shape=(prod(mask.shape),))
+    order = F.clamp(F.cumsum(flat, dim=0) - 1, 0, max(count - 1, 0))
+    kept = F.where(mask, g, F.new_zeros(g, shape=()))
+    kept = F.reshape(kept, shape=(prod(mask.shape),))
+    total = F.index_add(F.new_zeros(g, shape=(count,)), order, kept, dim=0)
+    return F.reshape(total, shape=source_shape)
+
+
+_INT = dtypes.int64.numpy()
+_masked_scatter = Op("masked_scatter", "x mask source", shape=_same).vjp(
+    x=lambda F, g, mask: F.where(mask, F.new_zeros(g, shape=()), g), source=_masked_source_grad
+)
+
+
+def _reduced_grad(
+    F: Any, g: Any, x: Any, index: Any, src: Any, out: Any, dim: int, reduce: str,
+    include_self: bool, needs: tuple[bool, ...],
+) -> list[Any]:  # fmt: skip
+    """Return the gradients of scatter_reduce for its five reductions."""
+    rule = {"sum": _sum_grads, "mean": _mean_grads, "prod": _prod_grads}.get(reduce, _peak_grads)
+    gx, gsrc = rule(F, g, x, index, src, out, dim, include_self)
+    if not include_self:
+        gx = F.scatter(gx, index, F.new_zeros(g, shape=()), dim=dim)
+    return [gx if needs[0] else None, None, gsrc if needs[2] else None]
+
+
+def _sum_grads(F: Any, g: Any, x: Any, index: Any, src: Any, out: Any, dim: int, own: bool) -> Any:
+    return g, F.gather(g, index, dim=dim)
+
+
+def _counts(F: Any, g: Any, index: Any, weights: Any, dim: int) -> Any:
+    return F.scatter_add(F.new_zeros(g, shape=g.shape), index, weights, dim=dim)
+
+
+def _mean_grads(F: Any, g: Any, x: Any, index: Any, src: Any, out: Any, dim: int, own: bool) -> Any:
+    ones = F.new_full(g, shape=tuple(index.shape), value=1)
+    count = _counts(F, g, index, ones, dim)
+    count = count + 1 if own else F.maximum(count, F.new_full(g, shape=(), value=1))
+    g = g / count
+    return g, F.gather(g, index, dim=dim)
+
+
+def _prod_grads(F: Any, g: Any, x: Any, index: Any, src: Any, out: Any, dim: int, own: bool) -> Any:
+    one = F.new_full(g, shape=(), value=1)
+    zero = F.new_zeros(g, shape=())
+    start = x if own else F.scatter(x, index, one, dim=dim)
+    x_zero, src_zero = F.eq(start, zero), F.eq(src, zero)
+    weights = F.where(src_zero, one, zero)
+    zeros = _counts(F, g, index, weights, dim) + F.where(x_zero, one, zero)
+    # the product without its zero factors: where there is one zero, only that factor has a gradient
+    rest = F.scatter_reduce(
+        F.where(x_zero, one, start), index, F.where(src_zero, one, src), dim=dim, reduce="prod",
+        include_self=True,
+    )  # fmt: skip
+    share = g * rest
+
+    def factor(value: Any, is_zero: Any, count: Any, part: Any) -> Any:
+        none, single = F.eq(count, zero), F.eq(count, one)
+        safe = F.where(is_zero, one, value)
+        return F.where(is_zero, F.where(single, part, zero), F.where(none, part / safe, zero))
+
+    gather = F.gather
+    return factor(start, x_zero, zeros, share), factor(
+        src, src_zero, gather(zeros, index, dim=dim), gather(share, index, dim=dim)
+    )
+
+
+def _peak_grads(F: Any, g: Any, x: Any, index: Any, src: Any, out: Any, dim: int, own: bool) -> Any:
+    one, zero = F.new_full(g, shape=(), value=1), F.new_zeros(g, shape=())
+    mine = F.where(F.eq(x, out), one, zero)
+    theirs = F.where(F.eq(src, F.gather(out, index, dim=dim)), one, zero)
+    if own:
+        ties = _counts(F, g, index, theirs, dim) + mine
+    else:
+        ties = _counts(F, g, index, theirs, dim)
+    share = g / F.maximum(ties, one)
+    gx = mine * share if own else g
+    return gx, theirs * F.gather(share, index, dim=dim)
+
+
+_scatter_reduce = Op("scatter_reduce", "x index src", shape=_same).vjps(_reduced_grad)
+
+_embedding = Op(
+    "embedding", "weight index",
+    shape=lambda weight, index, **params: ((*index.shape, weight.shape[1]), weight.dtype),
+).vjp(
+    weight=lambda F, g, index, weight_shape, padding_idx, scale_grad_by_freq: F.embedding_backward(
+        g, index, rows=weight_shape[0], padding_idx=padding_idx,
+        scale_grad_by_freq=scale_grad_by_freq,
+    )
+)  # fmt: skip
+_embedding_backward = Op(
+    "embedding_backward", "x index",
+    shape=lambda x, index, *, rows, **params: ((rows, x.shape[-1]), x.dtype),
+).vjp(
+    x=lambda F, g, index, padding_idx, scale_grad_by_freq: F.embedding_double_backward(
+        g, index, padding_idx=padding_idx, scale_grad_by_freq=scale_grad_by_freq
+    )
+)  # fmt: skip
+_embedding_double_backward = Op(
+    "embedding_double_backward", "x index",
+    shape=lambda x, index, **params: ((*index.shape, x.shape[1]), x.dtype),
+).vjp(
+    x=lambda F, g, index, x_shape, padding_idx, scale_grad_by_freq: F.embedding_backward(
+        g, index, rows=x_shape[0], padding_idx=padding_idx, scale_grad_by_freq=scale_grad_by_freq
+    )
+)  # fmt: skip
+_one_hot = Op(
+    "one_hot", "x", shape=lambda x, *, classes: ((*x.shape, classes), _INT)
+).nondiff()
+_repeat_positions = Op("repeat_positions", "repeats").nondiff()
+
+
+# --- checks ---------------------------------------------------------------------------------------
+
+_INDEX_TYPES = (dtypes.int64, dtypes.int32)
+
+
+def _check_index(name: str, index: Any, expected: str = "int32/int64") -> None:
+    if index._dtype not in _INDEX_TYPES:
+        raise RuntimeError(f"{name}(): Expected dtype {expected} for index")
+
+
+def _check_gather(name: str, x: Any, dim: int, index: Any) -> int:
+    d = wrap_dim(dim, x._a.ndim)
+    _check_index(name, index)
+    have, want = x._a.shape or (1,), index._a.shape or (1,)
+    if not prod(want):
+        return d
+    if len(have) != len(want):
+        raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
+    if any(n > have[k] for k, n in enumerate(want) if k != d):
+        k = next(k for k, n in enumerate(want) if k != d and n > have[k])
+        raise RuntimeError(
+            f"Size does not match at dimension {k} expected index {list(index.shape)} to be no "
+            f"larger than self {list(x.shape)} apart from dimension {d}"
+        )
+    return d
+
+
+def _check_scatter(name: str, x: Any, dim: int, index: Any, src: Any) -> tuple[int, Any]:
+    """Return the dimension, and the corner of `src` that is read."""
+    d = wrap_dim(dim, x._a.ndim)
+    _check_index(name, index)
+    have, want = x._a.shape or (1,), index._a.shape or (1,)
+    if src is None:
+        source = want
+    else:
+        if src._dtype is not x._dtype:
+            raise RuntimeError(f"{name}(): Expected self.dtype to be equal to src.dtype")
+        source = src._a.shape or (1,)
+    if not prod(want):
+        return d, src
+    if len(have) != len(want) or len(source) != len(want):
+        raise RuntimeError("Index tensor must have the same number of dimensions as self tensor")
+    apart = any(n > have[k] for k, n in enumerate(want) if k != d)
+    if apart or any(n > m for n, m in zip(want, source, strict=True)):
+        end = "" if src is None else f" and to be no larger size than src {list(src.shape)}"
+        raise RuntimeError(
+            f"Expected index {list(index.shape)} to be no larger than self {list(x.shape)} apart "
+            f"from dimension {d}{end}"
+        )
+    if src is not None and tuple(source) != tuple(want):
+        src = src[tuple([slice(n) for n in want])]
+    return d, src
+
+
+# --- gather and scatter ---------------------------------------------------------------------------
+
+
+def gather(
+    input: Any, dim: int, index: Any, *, sparse_grad: bool = False, out: Any = None
+) -> Any:
+    """Pick along one dimension: `out[i][j] = input[index[i][j]][j]` for dim 0.
+
+    >>> x = multitorch.tensor([[1, 2], [3, 4]])
+    >>> x.gather(1, multitorch.tensor([[0, 0], [1, 0]])).tolist()
+    [[1, 1], [4, 3]]
+    """
+    d = _check_gather("gather", input, dim, index)
+    result = _gather(input, index, dim=d)
+    return result if out is None else write_out(out, result)
+
+
+def take_along_dim(input: Any, indices: Any, dim: int | None = None, *, out: Any = None) -> Any:
+    """Pick along one dimension by indices that broadcast with the other dimensions."""
+    if dim is None:
+        return gather(reshape(input, (-1,)), 0, reshape(indices, (-1,)), out=out)
+    if input._a.ndim != indices._a.ndim:
+        raise RuntimeError(
+            "torch.take_along_dim(): input and indices should have the same number of dimensions, "
+            f"but got {input._a.ndim} dimensions for input, and {indices._a.ndim} dimensions for "
+            "indices"
+        )
+    d = wrap_dim(dim, input._a.ndim)
+    a, b = list(input._a.shape), list(indices._a.shape)
+    held, wanted = a[d], b[d]
+    a[d] = b[d] = 1
+    shape = list(broadcast_shape(tuple(a), tuple(b)))
+    source, where = list(shape), list(shape)
+    source[d], where[d] = held, wanted
+    return gather(expand(input, source), d, expand(indices, where), out=out)
+
+
+def scatter(
+    input: Any, dim: int, index: Any, src: Any = None, *, value: Any = None,
+    reduce: str | None = None, out: Any = None,
+) -> Any:  # fmt: skip
+    """Return a copy with `src` written along one dimension: `out[index[i][j]][j] = src[i][j]`.
+
+    >>> multitorch.zeros(3).scatter(0, multitorch.tensor([2]), 1.0)
+    tensor([0., 0., 1.])
+    """
+    src = value if src is None else src
+    if reduce is not None:
+        result = _scatter_with(input, dim, index, src, reduce)
+    elif isinstance(src, dispatch.Tensor):
+        d, src = _check_scatter("scatter", input, dim, index, src)
+        result = _scatter(input, index, src, dim=d)
+    else:
+        d, _ = _check_scatter("scatter", input, dim, index, None)
+        result = _scatter_value(input, index, _number(input, src), dim=d)
+    return result if out is None else write_out(out, result)
+
+
+def _number(x: Any, value: Any) -> Any:
+    from multitorch.ops.creation import _as_kind
+
+    return _as_kind(value, x._dtype)
+
+
+def _scatter_with(x: Any, dim: int, index: Any, src: Any, reduce: str) -> Any:
+    if reduce not in ("add", "multiply"):
+        raise RuntimeError("reduce argument must be either add or multiply.")
+    if not isinstance(src, dispatch.Tensor):
+        src = expand(x.new_full((), src), tuple(index.shape))
+    name = {"add": "sum", "multiply": "prod"}[reduce]
+    return scatter_reduce(x, dim, index, src, name)
+
+
+def scatter_add(input: Any, dim: int, index: Any, src: Any, *, out: Any = None) -> Any:
+    """Return a copy to which `src` is added along one dimension, as `scatter` writes."""
+    d, src = _check_scatter("scatter_add", input, dim, index, src)
+    result = _scatter_add(input, index, src, dim=d)
+    return result if out is None else write_out(out, result)
+
+
+def scatter_reduce(
+    input: Any, dim: int, index: Any, src: Any, reduce: str, *, include_self: bool = True,
+    out: Any = None,
+) -> Any:  # fmt: skip
+    """Return a copy in which all of `src` that goes to one place is reduced there.
+
+    >>> x, i = multitorch.zeros(2), multitorch.tensor([0, 0, 1])
+    >>> x.scatter_reduce(0, i, multitorch.tensor([1.0, 5.0, 2.0]), "amax")
+    tensor([5., 2.])
+    """
+    if reduce not in ("sum", "prod", "mean", "amax", "amin"):
+        raise RuntimeError(
+            f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}"
+        )
+    d, src = _check_scatter("scatter_reduce", input, dim, index, src)
+    result = _scatter_reduce(input, index, src, dim=d, reduce=reduce, include_self=include_self)
+    return result if out is None else write_out(out, result)
+
+
+# --- whole slices ---------------------------------------------------------------------------------
+
+
+def index_select(input: Any, dim: int, index: Any, *, out: Any = None) -> Any:
+    """Return the slices of one dimension that `index` names.
+
+    >>> multitorch.arange(6).view(3, 2).index_select(0, multitorch.tensor([2, 0])).tolist()
+    [[4, 5], [0, 1]]
+    """
+    d = wrap_dim(dim, input._a.ndim)
+    if index._a.ndim > 1:
+        raise IndexError("index_select(): Index is supposed to be a vector")
+    _check_index("index_select", index, "int32 or int64")
+    index = index if index._a.ndim else reshape(index, (1,))
+    result = _index_select(input, index, dim=d)
+    return result if out is None else write_out(out, result)
+
+
+def _check_slices(
+    name: str, x: Any, dim: int, index: Any, src: Any, error: type, colon: str
+) -> tuple[int, Any]:
+    d = wrap_dim(dim, x._a.ndim)
+    if index._a.ndim > 1:
+        raise IndexError(f"{name}_(): Index is supposed to be a vector, but got dim: {index.ndim}")
+    _check_index(f"{name}_", index, "int32/int64")
+    if src._dtype is not x._dtype:
+        raise RuntimeError(
+            f"{name}_(): self ({x._dtype.scalar_name}) and source ({src._dtype.scalar_name}) must "
+            "have the same scalar type"
+        )
+    index = index if index._a.ndim else reshape(index, (1,))
+    n = src._a.shape[d] if src._a.ndim else 1
+    if index._a.shape[0] != n:
+        end = f": ({n}), for dim: {d}" if colon else f" ({n})"
+        raise error(
+            f"{name}_(): Number of indices ({index._a.shape[0]}) should be equal to "
+            f"source.size(dim){end}"
+        )
+    have, want = list(x._a.shape), list(src._a.shape)
+    have[d:d + 1], want[d:d + 1] = [], []
+    if have != want:
+        raise RuntimeError(
+            f"{name}_(): Source/destination tensor must have same slice shapes. Destination slice "
+            f"shape: {have} at dimension {d} and source slice shape: {want} at dimension {d}."
+        )
+    return d, index
+
+
+def index_add(
+    input: Any, dim: int, index: Any, source: Any, *, alpha: Any = 1, out: Any = None
+) -> Any:
+    """Return a copy to whose slices `alpha * source` is added where `index` says."""
+    d, index = _check_slices("index_add", input, dim, index, source, RuntimeError, ":")
+    result = _index_add(input, index, source if alpha == 1 else source * alpha, dim=d)
+    return result if out is None else write_out(out, result)
+
+
+def index_copy(input: Any, dim: int, index: Any, source: Any, *, out: Any = None) -> Any:
+    """Return a copy whose slices named by `index` are those of `source`."""
+    d, index = _check_slices("index_copy", input, dim, index, source, IndexError, "")
+    result = _index_copy(input, index, source, dim=d)
+    return result if out is None else write_out(out, result)
+
+
+def index_fill(input: Any, dim: int, index: Any, value: Any) -> Any:
+    """Return a copy whose slices named by `index` hold one value."""
+    d = wrap_dim(dim, input._a.ndim)
+    _check_index("index_fill_", index)
+    if index._a.ndim > 1:
+        raise IndexError("Index has to be a vector/scalar")
+    if isinstance(value, dispatch.Tensor):
+        if value._a.ndim:
+            raise RuntimeError(
+                "index_fill_ only supports a 0-dimensional value tensor, but got tensor with "
+                f"{value._a.ndim} dimension(s)."
+            )
+        value = value.to(input._dtype)
+    else:
+        value = _number(input, value)
+    index = index if index._a.ndim else reshape(index, (1,))
+    return _index_fill(input, index, value, dim=d)
+
+
+def index_reduce(
+    input: Any, dim: int, index: Any, source: Any, reduce: str, *, include_self: bool = True,
+    out: Any = None,
+) -> Any:  # fmt: skip
+    """Return a copy in which all slices of `source` that go to one place are reduced there."""
+    if reduce not in ("prod", "mean", "amax", "amin"):
+        raise RuntimeError(
+            f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}."
+        )
+    d, index = _check_slices("index_reduce", input, dim, index, source, RuntimeError, ":")
+    line = [1] * max(source._a.ndim, 1)
+    line[d] = index._a.shape[0]
+    where = expand(reshape(index, line), tuple(source._a.shape) or (1,))
+    result = scatter_reduce(input, d, where, source, reduce, include_self=include_self)
+    return result if out is None else write_out(out, result)
+
+
+# --- as if flat -----------------------------------------------------------------------------------
+
+
+def take(input: Any, index: Any, *, out: Any = None) -> Any:
+    """Return the elements that `index` names in the flattened tensor."""
+    if index._dtype is not dtypes.int64:
+        raise RuntimeError(
+            f"take(): Expected a long tensor for index, but got {index._dtype.scalar_name}"
+        )
+    result = _take(input, index)
+    return result if out is None else write_out(out, result)
+
+
+def put(input: Any, index: Any, source: Any, accumulate: bool = False) -> Any:
+    """Return a copy with `source` stored (or added) where `index` names flattened elements."""
+    if index._dtype is not dtypes.int64:
+        raise RuntimeError(
+            f"put_(): Expected a long tensor for index, but got {index._dtype.scalar_name}"
+        )
+    if source._dtype is not input._dtype:
+        raise RuntimeError(
+            "put_(): self and source expected to have the same dtype, but got self.dtype = "
+            f"{input._dtype.scalar_name} and source.dtype = {source._dtype.scalar_name}"
+        )
+    if prod(source._a.shape) != prod(index._a.shape):
+        raise IndexError(
+            "put_(): Expected source and index to have the same number of elements, but got "
+            f"source.numel() = {prod(source._a.shape)}, index.numel() = {prod(index._a.shape)}"
+        )
+    return _put(input, index, source, accumulate=bool(accumulate))
+
+
+# --- masks ----------------------------------------------------------------------------------------
+
+
+def masked_fill(input: Any, mask: Any, value: Any) -> Any:
+    """Return a copy that holds one value where the mask is true.
+
+    >>> multitorch.arange(3).masked_fill(multitorch.tensor([True, False, True]), 9).tolist()
+    [9, 1, 9]
+    """
+    if mask._dtype is not dtypes.bool_:
+        raise RuntimeError(
+            f"masked_fill_ only supports boolean masks, but got mask with dtype {mask._dtype.name}"
+        )
+    if isinstance(value, dispatch.Tensor):
+        if value._a.ndim:
+            raise RuntimeError(
+                "masked_fill_ only supports a 0-dimensional value tensor, but got tensor with "
+                f"{value._a.ndim} dimension(s)."
+            )
+        if value._dtype is not input._dtype:
+            value = value.to(input._dtype)
+        if value._dev is not input._dev:
+            value = value.to(input._dev)
+    else:
+        value = _number(input, value)
+    shape = broadcast_shape(tuple(input._a.shape), tuple(mask._a.shape))
+    if shape != input._a.shape:
+        input = expand(input, shape)
+    return _masked_fill(input, mask, value)
+
+
+def masked_select(input: Any, mask: Any, *, out: Any = None) -> Any:
+    """Return the elements where the mask is true, as a vector."""
+    if mask._dtype is not dtypes.bool_:
+        raise RuntimeError("masked_select: expected BoolTensor for mask")
+    shape = broadcast_shape(tuple(input._a.shape), tuple(mask._a.shape))
+    if shape != input._a.shape:
+        input = expand(input, shape)
+    if shape != mask._a.shape:
+        mask = expand(mask, shape)
+    result = _masked_select(input, mask)
+    return result if out is None else write_out(out, result)
+
+
+def masked_scatter(input: Any, mask: Any, source: Any) -> Any:
+    """Return a copy with the first elements of `source` where the mask is true."""
+    if mask._dtype is not dtypes.bool_:
+        raise RuntimeError(
+            f"masked_scatter_ only supports boolean masks, but got mask with dtype {mask._dtype}"
+        )
+    if source._dtype is not input._dtype:
+        raise RuntimeError(
+            "masked_scatter_: expected self and source to have same dtypes but got "
+            f"{input._dtype.scalar_name} and {source._dtype.scalar_name}"
+        )
+    shape = broadcast_shape(tuple(input._a.shape), tuple(mask._a.shape))
+    if shape != input._a.shape:
+        input = expand(input, shape)
+    if shape != mask._a.shape:
+        mask = expand(mask, shape)
+    return _masked_scatter(input, mask, source)
+
+
+# --- tables ---------------------------------------------------------------------------------------
+
+
+def embedding(
+    weight: Any, indices: Any, padding_idx: int = -1, scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Any:  # fmt: skip
+    """Return the rows of `weight` that `indices` name; `padding_idx` gets no gradient.
+
+    >>> embedding(multitorch.eye(2), multitorch.tensor([1, 0])).tolist()
+    [[0.0, 1.0], [1.0, 0.0]]
+    """
+    if sparse:
+        raise NotImplementedError("embedding: sparse gradients are not supported")
+    if weight._a.ndim != 2:
+        raise RuntimeError("'weight' must be 2-D")
+    if indices._dtype not in _INDEX_TYPES:
+        raise RuntimeError(
+            "Expected tensor for argument #1 'indices' to have one of the following scalar types: "
+            f"Long, Int; but got {indices.type()} instead (while checking arguments for embedding)"
+        )
+    return _embedding(
+        weight, indices, padding_idx=padding_idx, scale_grad_by_freq=bool(scale_grad_by_freq)
+    )
+
+
+def one_hot(tensor: Any, num_classes: int = -1) -> Any:
+    """Return vectors with a one at the place that each number names.
+
+    >>> one_hot(multitorch.tensor([1]), 3).tolist()
+    [[0, 1, 0]]
+    """
+    if tensor._dtype is not dtypes.int64:
+        raise RuntimeError(
+            "one_hot is only applicable to index tensor of type LongTensor."
+        )
+    empty = not prod(tensor._a.shape)
+    if empty and num_classes <= 0:
+        raise RuntimeError("Can not infer total number of classes from empty tensor.")
+    if num_classes == -1 or (not empty and tensor._dev.backend.mutable):
+        if int(tensor.min().item()) < 0:
+            raise RuntimeError("Class values must be non-negative.")
+        most = int(tensor.max().item())
+        if num_classes == -1:
+            num_classes = most + 1
+        if most >= num_classes:
+            raise RuntimeError("Class values must be smaller than num_classes.")
+    return _one_hot(tensor, classes=int(num_classes))
+
+
+def repeat_interleave(
+    input: Any, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
+) -> Any:
+    """Repeat every element (or slice of a dimension), the copies side by side.
+
+    >>> multitorch.tensor([1, 2]).repeat_interleave(2).tolist()
+    [1, 1, 2, 2]
+    """
+    if repeats is None:
+        if input._a.ndim != 1:
+            raise RuntimeError("repeat_interleave only accept 1D vector as repeat")
+        return _repeat_positions(input)
+    x = input if dim is not None else reshape(input, (-1,))
+    d = wrap_dim(0 if dim is None else dim, x._a.ndim)
+    x = x if x._a.ndim else reshape(x, (1,))
+    if not isinstance(repeats, (int, dispatch.Tensor)):
+        from multitorch.ops.creation import tensor
+
+        repeats = tensor(list(repeats), device=x._dev)
+    if isinstance(repeats, dispatch.Tensor):
+        if prod(repeats._a.shape) != 1 or repeats._a.ndim > 1:
+            return _repeat_by(x, repeats, d)
+        repeats = int(repeats.item())
+    if repeats < 0:
+        raise RuntimeError("Repeats must be non-negative")
+    shape = list(x._a.shape)
+    wide = [*shape[: d + 1], repeats, *shape[d + 1 :]]
+    shape[d] *= repeats
+    return reshape(clone(expand(unsqueeze(x, d + 1), wide)), shape)
+
+
+def _repeat_by(x: Any, repeats: Any, dim: int) -> Any:
+    if repeats._dtype not in _INDEX_TYPES:
+        raise RuntimeError("repeats has to be Long or Int tensor")
+    if repeats._a.ndim != 1:
+        raise RuntimeError("repeats must be 0-dim or 1-dim tensor")
+    n = x._a.shape[dim]
+    if repeats._a.shape[0] != n:
+        raise RuntimeError(
+            "repeats must have the same size as input along dim, but got repeats.size(0) = "
+            f"{repeats._a.shape[0]} and input.size({dim}) = {n}"
+        )
+    return index_select(x, dim, _repeat_positions(repeats))
+
+
+FUNCTIONS: dict[str, Callable] = {
+    "gather": gather, "index_add": index_add, "index_copy": index_copy, "index_fill": index_fill,
+    "index_reduce": index_reduce, "index_select": index_select, "masked_fill": masked_fill,
+    "masked_scatter": masked_scatter, "masked_select": masked_select, "put": put,
+    "repeat_interleave": repeat_interleave, "scatter": scatter, "scatter_add": scatter_add,
+    "scatter_reduce": scatter_reduce, "take": take, "take_along_dim": take_along_dim,
+    "embedding": embedding,
+}  # fmt: skip
+METHODS: dict[str, Callable] = {k: f for k, f in FUNCTIONS.items() if k != "embedding"}
+INPLACE: dict[str, Callable] = {
+    f"{f.__name__}_": f
+    for f in (
+        index_add, index_copy, index_fill, index_reduce, masked_fill, masked_scatter, put, scatter,
+        scatter_add, scatter_reduce,
+    )
+}  # fmt: skip
