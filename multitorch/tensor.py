@@ -41,7 +41,7 @@ class Tensor:
     _node: Any
     """None, LEAF for a leaf that requires grad, or the tape's node."""
     _view: Any
-    """None, or (base, steps[, False]): see `multitorch.ops.view`."""
+    """None, or (base, steps, root, root_steps): see `multitorch.ops.view`."""
 
     # rarely set: instances that do so keep them in their __dict__
     _grad: Tensor | None = None
@@ -364,7 +364,7 @@ class Tensor:
 
     @property
     def _base(self) -> Tensor | None:
-        return self._view[0] if self._view is not None and view.tracked(self) else None
+        return None if self._view is None else self._view[2]
 
     def _is_view(self) -> bool:
         return self._base is not None

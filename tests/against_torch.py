@@ -74,6 +74,6 @@ def compare(
             assert tuple(a.shape) == tuple(b.shape), where
             assert str(a.dtype) == str(b.dtype), where
             np.testing.assert_allclose(
-                a.detach().cpu().resolve_conj().numpy(), b.detach().resolve_conj().numpy(),
+                a.detach().cpu().numpy(force=True), b.detach().numpy(force=True),
                 rtol=tol, atol=tol, err_msg=where,
             )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -57,9 +58,10 @@ gammainc, gammaincc = _special(jsp.gammainc), _special(jsp.gammaincc)
 
 
 def polygamma(x: Array, *, n: int) -> Array:
-    """Return the n-th derivative of digamma."""
+    """Return the n-th derivative of digamma, n > 0."""
     wide = x.astype(np.float32) if x.dtype.itemsize == 2 else x
-    return jsp.polygamma(jnp.asarray(n, wide.dtype), wide).astype(x.dtype)
+    factor = float((-1) ** (n + 1) * math.factorial(n))
+    return (factor * jsp.zeta(jnp.asarray(n + 1, wide.dtype), wide)).astype(x.dtype)
 
 
 def _erfcx(x: Array) -> Array:

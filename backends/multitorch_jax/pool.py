@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+import itertools
 from typing import Any
 
 import jax
@@ -60,7 +60,7 @@ def max_pool_with_indices(
     padded = lax.pad(x, jnp.asarray(_lowest(x)), pads)
     best: Any = None
     at: Any = None
-    for index in product(*map(range, kernel)):
+    for index in itertools.product(*map(range, kernel)):
         start = (0,) * lead + tuple(i * d for i, d in zip(index, dilation))
         stop = x.shape[:lead] + tuple(
             i * d + s * (o - 1) + 1 for i, d, s, o in zip(index, dilation, stride, size)

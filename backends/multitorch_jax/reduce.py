@@ -34,9 +34,7 @@ def sum_to(x: Array, *, shape: Dims) -> Array:
     if x.shape == shape:
         return x
     lead = x.ndim - len(shape)
-    dim = tuple(
-        [i for i in range(x.ndim) if i < lead or shape[i - lead] == 1 and x.shape[i] != 1]
-    )
+    dim = tuple([i for i in range(x.ndim) if i < lead or shape[i - lead] == 1 and x.shape[i] != 1])
     return sum(x, dim=dim, keepdim=False).reshape(shape)
 
 

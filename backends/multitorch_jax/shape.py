@@ -152,7 +152,7 @@ def flip(x, *, dims):
 
 
 def roll(x, *, shifts, dims):
-    return jnp.roll(x, shifts, dims)
+    return jnp.roll(x, shifts if dims else shifts[0], dims or None)
 
 
 def repeat(x, *, repeats):

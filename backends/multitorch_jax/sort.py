@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import jax
@@ -78,7 +79,8 @@ def searchsorted(seq: Array, values: Array, *, right: bool) -> Array:
     find = functools.partial(jnp.searchsorted, side="right" if right else "left")
     if seq.ndim == 1:
         return find(seq, values).astype(np.int64)
-    rows, wanted = seq.reshape(-1, seq.shape[-1]), values.reshape(-1, values.shape[-1])
+    lanes = math.prod(seq.shape[:-1])
+    rows, wanted = seq.reshape(lanes, seq.shape[-1]), values.reshape(lanes, values.shape[-1])
     return jax.vmap(find)(rows, wanted).astype(np.int64).reshape(values.shape)
 
 

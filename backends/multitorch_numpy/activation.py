@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ _sum, _max = np.add.reduce, np.maximum.reduce
 def _in_float32(kernel: Callable) -> Callable:
     """Let a kernel see half-precision operands as float32, and narrow what it returns."""
 
-    @wraps(kernel)
+    @functools.wraps(kernel)
     def widened(x: Array, *others: Any, **params: Any) -> Array:
         dtype = x.dtype
         if dtype.char in _NATIVE:
@@ -34,6 +34,105 @@ def relu(x: Array) -> Array:
 
 def threshold_backward(g: Array, out: Array) -> Array:
     return np.where(out <= 0, g.dtype.type(0), g)
+
+
+def _sigmoid(x: Array) -> Array:
+    t = np.negative(x, np.empty(x.shape, x.dtype))
+    np.exp(t, t)
+    t += 1
+    return np.reciprocal(t, t)
+
+
+@_in_float32
+def silu(x: Array) -> Array:
+    s = _sigmoid(x)
+    return np.multiply(s, x, s)
+
+
+@_in_float32
+def silu_backward(g: Array, x: Array) -> Array:
+    s = _sigmoid(x)
+    t = np.subtract(1, s, np.empty(x.shape, x.dtype))
+    t *= x
+    t += 1
+    t *= s
+    t *= g
+    return t
+
+
+@_in_float32
+def log_sigmoid(x: Array) -> Array:
+    t = np.abs(x, np.empty(x.shape, x.dtype))
+    np.negative(t, t)
+    np.exp(t, t)
+    np.log1p(t, t)
+    return np.subtract(np.minimum(x, 0), t, t)
+
+
+@_in_float32
+def mish(x: Array) -> Array:
+    t = np.tanh(-log_sigmoid(-x))
+    return t * x
+
+
+@_in_float32
+def hardsigmoid(x: Array) -> Array:
+    t = np.add(x, 3, np.empty(x.shape, x.dtype))
+    np.minimum(np.maximum(t, 0, t), 6, t)
+    t /= 6
+    return t
+
+
+@_in_float32
+def hardswish(x: Array) -> Array:
+    return hardsigmoid(x) * x
+
+
+def _erf(x: Array) -> Array:
+    from scipy.special import erf
+
+    return erf(x)
+
+
+@_in_float32
+def gelu(x: Array, *, approximate: str) -> Array:
+    if approximate == "tanh":
+        t = x * x
+        t *= _CUBIC
+        t += 1
+        t *= x
+        t *= _ROOT_2_PI
+        np.tanh(t, t)
+    else:
+        t = _erf(x * _ROOT_HALF)
+    t += 1
+    t *= x
+    t /= 2
+    return t
+
+
+@_in_float32
+def gelu_backward(g: Array, x: Array, *, approximate: str) -> Array:
+    if approximate == "tanh":
+        square = x * x
+        t = np.tanh(x * (square * _CUBIC + 1) * _ROOT_2_PI)
+        slope = (square * (3 * _CUBIC) + 1) * _ROOT_2_PI
+        return g * ((t + 1) / 2 + x * (1 - t * t) * slope / 2)
+    t = np.multiply(x, x)
+    t /= -2
+    np.exp(t, t)
+    t *= x
+    t *= _ROOT_2_PI
+    t += _erf(x * _ROOT_HALF)
+    t += 1
+    t *= g
+    t /= 2
+    return t
+
+
+_ROOT_HALF = 0.5**0.5
+_ROOT_2_PI = (2 / np.pi) ** 0.5
+_CUBIC = 0.044715
 
 
 @_in_float32

@@ -8,9 +8,9 @@ copies run over long contiguous rows. The batch is cut into chunks that keep col
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
-from itertools import product
-from math import prod
+from math import prod as _prod
 from typing import Any
 
 import numpy as np
@@ -31,8 +31,9 @@ class _Plan:
     """
 
     def __init__(
-        self, size: Sizes, kernel: Sizes, stride: Sizes, padding: Pads, dilation: Sizes
-    ) -> None:
+        self, size: Sizes, kernel: Sizes, stride: Sizes, padding: Pads, dilation: Sizes,
+        flat: bool = True,
+    ) -> None:  # fmt: skip
         self.size, self.kernel, self.stride, self.dilation = size, kernel, stride, dilation
         self.out = tuple(
             (n + lo + hi - d * (k - 1) - 1) // s + 1
@@ -41,7 +42,7 @@ class _Plan:
         shared = tuple(
             max(n + max(lo, hi), o) for n, (lo, hi), o in zip(size, padding, self.out)
         )
-        self.flat = set(stride) <= {1} and prod(shared) <= _WASTE * prod(self.out)
+        self.flat = flat and set(stride) <= {1} and _prod(shared) <= _WASTE * _prod(self.out)
         if self.flat:
             self.padded = self.frame = shared
             starts = (0,) * len(size)
@@ -49,7 +50,7 @@ class _Plan:
             self.padded = tuple(n + lo + hi for n, (lo, hi) in zip(size, padding))
             self.frame = self.out
             starts = tuple(lo for lo, _ in padding)
-        self.steps = tuple(prod(self.padded[i + 1 :]) for i in range(len(size)))
+        self.steps = tuple(_prod(self.padded[i + 1 :]) for i in range(len(size)))
         self.head = sum(step * lo for step, (lo, _) in zip(self.steps, padding)) * self.flat
         reach = sum(s * d * (k - 1) for s, d, k in zip(self.steps, dilation, kernel))
         self.tail = max(reach - self.head, 0) * self.flat
@@ -59,7 +60,7 @@ class _Plan:
 
     def offsets(self) -> Iterator[tuple[Sizes, tuple]]:
         """Yield each kernel index with the slices of the padded input that it meets."""
-        for index in product(*map(range, self.kernel)):
+        for index in itertools.product(*map(range, self.kernel)):
             yield index, (
                 slice(None),
                 slice(None),
@@ -71,14 +72,14 @@ class _Plan:
 
     def chunks(self, n: int, rows: int, itemsize: int) -> Iterator[slice]:
         """Cut a batch so that the columns of a part stay small."""
-        each = rows * prod(self.kernel) * prod(self.frame) * itemsize
+        each = rows * _prod(self.kernel) * _prod(self.frame) * itemsize
         step = max(1, _CHUNK // max(each, 1))
         for start in range(0, n, step):
             yield slice(start, min(start + step, n))
 
     def buffer(self, channels: int, n: int, dtype: Any) -> tuple[Array, Array]:
         """Return zeros for the padded input, channels first: all of it, and as (C, N, *padded)."""
-        count = n * prod(self.padded)
+        count = n * _prod(self.padded)
         whole = np.zeros((channels, self.head + count + self.tail), dtype)
         middle = whole[:, self.head : self.head + count]
         return whole, middle.reshape(channels, n, *self.padded)
@@ -93,7 +94,7 @@ class _Plan:
         if self.flat:
             item = whole.itemsize
             shifts = tuple(s * d * item for s, d in zip(self.steps, self.dilation))
-            count = n * prod(self.padded)
+            count = n * _prod(self.padded)
             shape = (channels, *self.kernel, count)
             return np.ascontiguousarray(
                 _as_strided(whole, shape, (whole.strides[0], *shifts, item), writeable=False)
@@ -109,9 +110,9 @@ class _Plan:
             return cols.reshape(channels, n, *self.size).swapaxes(0, 1)
         whole, padded = self.buffer(channels, n, cols.dtype)
         if self.flat:
-            count = n * prod(self.padded)
+            count = n * _prod(self.padded)
             cols = cols.reshape(channels, *self.kernel, count)
-            for index in product(*map(range, self.kernel)):
+            for index in itertools.product(*map(range, self.kernel)):
                 at = sum(i * d * s for i, d, s in zip(index, self.dilation, self.steps))
                 whole[:, at : at + count] += cols[(slice(None), *index)]
         else:
@@ -194,11 +195,30 @@ def conv_weight_grad(
         cols = plan.columns(x[part])
         gs = plan.framed(g[part])
         if groups == 1:
-            piece = np.dot(cols.reshape(channels * prod(kernel), -1), gs.T).T  # the faster order
+            piece = np.dot(cols.reshape(channels * _prod(kernel), -1), gs.T).T  # the faster order
         else:
-            cols = cols.reshape(groups, channels // groups * prod(kernel), -1)
+            cols = cols.reshape(groups, channels // groups * _prod(kernel), -1)
             piece = np.matmul(gs.reshape(groups, outs // groups, -1), cols.swapaxes(1, 2))
         total = piece if total is None else np.add(total, piece, total)
     if total is None:
-        total = np.zeros((outs, channels // groups * prod(kernel)), x.dtype)
+        total = np.zeros((outs, channels // groups * _prod(kernel)), x.dtype)
     return total.reshape(outs, channels // groups, *kernel).astype(dtype, copy=False)
+
+
+def im2col(
+    x: Array, *, kernel: Sizes, stride: Sizes, padding: Pads, dilation: Sizes
+) -> Array:
+    plan = _Plan(x.shape[2:], kernel, stride, padding, dilation, flat=False)
+    n, channels = x.shape[:2]
+    cols = plan.columns(x).reshape(channels * math.prod(kernel), n, math.prod(plan.out))
+    return np.ascontiguousarray(cols.swapaxes(0, 1))
+
+
+def col2im(
+    y: Array, *, size: Sizes, kernel: Sizes, stride: Sizes, padding: Pads, dilation: Sizes
+) -> Array:
+    plan = _Plan(size, kernel, stride, padding, dilation, flat=False)
+    n, channels = y.shape[0], y.shape[1] // math.prod(kernel)
+    dtype, y = y.dtype, _widen(y)
+    image = plan.scatter(np.ascontiguousarray(y.swapaxes(0, 1)), channels, n)
+    return np.ascontiguousarray(image).astype(dtype, copy=False)

@@ -17,8 +17,11 @@ def _error(error: IndexError) -> IndexError:
 
 def _no_negative(index, size, dim):
     if index.size and np.minimum.reduce(index, axis=None) < 0:
-        bad = int(index.min())
-        raise IndexError(f"index {bad} is out of bounds for dimension {dim} with size {size}")
+        raise _outside(int(index.min()), dim, size)
+
+
+def _outside(bad, dim, size):
+    return RuntimeError(f"index {bad} is out of bounds for dimension {dim} with size {size}")
 
 
 def _along(index, dim):
@@ -37,10 +40,7 @@ def _along(index, dim):
 def _checked(x, index, dim):
     _no_negative(index, x.shape[dim], dim)
     if index.size and np.maximum.reduce(index, axis=None) >= x.shape[dim]:
-        bad = int(index.max())
-        raise IndexError(
-            f"index {bad} is out of bounds for dimension {dim} with size {x.shape[dim]}"
-        )
+        raise _outside(int(index.max()), dim, x.shape[dim])
 
 
 def _add_rows(rows, index, values):
@@ -69,13 +69,13 @@ def gather(x, index, *, dim):
     _no_negative(index, x.shape[dim], dim)
     try:
         return x[_along(index, dim)]
-    except IndexError as error:
-        raise _error(error) from None
+    except IndexError:
+        raise _outside(int(index.max()), dim, x.shape[dim]) from None
 
 
 def _part(src, index):
     """Return the corner of `src` that an index of lesser sizes reads."""
-    if not isinstance(src, np.ndarray) or src.shape == index.shape:
+    if not isinstance(src, np.ndarray) or not src.ndim or src.shape == index.shape:
         return src
     return src[tuple([builtins.slice(n) for n in index.shape])]
 
@@ -158,11 +158,12 @@ def scatter_reduce(x, index, src, *, dim, reduce, include_self):
 def index_select(x, index, *, dim):
     if not x.ndim:
         return x.reshape(1).take(index.reshape(-1)).reshape(())
-    _no_negative(index, x.shape[dim], dim)
     try:
-        return x.take(index, dim)
+        if not index.size or np.minimum.reduce(index, axis=None) >= 0:
+            return x.take(index, dim)
     except IndexError:
-        raise IndexError("index out of range in self") from None
+        pass
+    raise IndexError("index out of range in self")
 
 
 def index_add(x, index, src, *, dim):
@@ -250,7 +251,8 @@ def _accumulate(x, values, indices, key):
     d = given[0]
     index = indices[d]
     shape = (*x.shape[:d], *index.shape, *x.shape[d + 1 :])
-    values = np.broadcast_to(values, shape).reshape(*x.shape[:d], -1, *x.shape[d + 1 :])
+    values = np.broadcast_to(values, shape)
+    values = values.reshape(*x.shape[:d], index.size, *x.shape[d + 1 :])
     flat = index.reshape(-1)
     flat = np.where(flat < 0, flat + x.shape[d], flat)
     _checked(x, flat, d)

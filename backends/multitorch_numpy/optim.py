@@ -6,6 +6,7 @@ import math as _math
 import threading as _threading
 from collections.abc import Iterable as _Iterable
 from collections.abc import Iterator as _Iterator
+from typing import Any as _Any
 
 import numpy as _np
 
@@ -23,7 +24,7 @@ _NATIVE = (_np.dtype(_np.float32), _np.dtype(_np.float64))
 
 def _scratch(like: _Array) -> _Array:
     """Return an array of the shape and dtype of `like`, whose memory every call shares."""
-    views = _local.__dict__
+    views: dict[_Any, _Array] = _local.__dict__
     key = like.dtype, like.shape
     if key not in views:
         flat = views.setdefault(like.dtype, _np.empty(_BLOCK, like.dtype))
@@ -72,7 +73,7 @@ def sgd_step(p, g, lr, weight_decay, *, maximize):
     for x, grad, t in _blocks(p, g):
         grad = _effective(grad, x, weight_decay, maximize, t)
         x -= _np.multiply(grad, lr, out=t)
-    return (p,)
+    return p
 
 
 def sgd_momentum_step(p, g, buf, lr, momentum, rate, weight_decay, *, nesterov, maximize):

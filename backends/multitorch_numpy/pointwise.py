@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Callable
 from typing import Any
 
@@ -164,7 +163,9 @@ def bitwise_left_shift(x: Array, y: Array) -> Array:
 
 def bitwise_right_shift(x: Array, y: Array) -> Array:
     """Return `x >> y`, keeping the sign; a negative shift shifts out everything."""
-    return np.right_shift(x, np.where(np.less(y, 0), x.dtype.itemsize * 8, y) if _negative(y) else y)
+    return np.right_shift(
+        x, np.where(np.less(y, 0), x.dtype.itemsize * 8, y) if _negative(y) else y
+    )
 
 
 def _negative(y: Array) -> bool:
@@ -178,7 +179,11 @@ maximum, minimum = np.maximum, np.minimum
 
 
 def where(cond: Array, x: Array, y: Array) -> Array:
-    """Return x where cond, else y."""
+    """Return x where cond, else y; a plain float takes the dtype of the other."""
+    if x.__class__ is float and y.__class__ is np.ndarray:
+        x = y.dtype.type(x)
+    elif y.__class__ is float and x.__class__ is np.ndarray:
+        y = x.dtype.type(y)
     return np.where(cond, x, y)
 
 

@@ -5,10 +5,10 @@ Maxima and sums of windows separate into one pass for each dimension.
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Iterator
-from functools import lru_cache
-from itertools import product
-from math import prod
+from math import prod as _prod
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,7 @@ def _pads(sizes: Sizes, size: Sizes, kernel: Sizes, stride: Sizes, padding: Size
 
 def _offsets(size: Sizes, kernel: Sizes, stride: Sizes, dilation: Sizes) -> Iterator[tuple]:
     """Yield for each window element the slices that hold it for every window."""
-    for index in product(*map(range, kernel)):
+    for index in itertools.product(*map(range, kernel)):
         yield (
             ...,
             *(
@@ -83,7 +83,7 @@ def max_pool(
     y = _separable(
         np.maximum, _padded(x, _lowest(x.dtype), pads), size, kernel, stride, dilation
     )
-    return y.copy() if prod(kernel) == 1 else y
+    return y.copy() if _prod(kernel) == 1 else y
 
 
 def max_pool_with_indices(
@@ -113,7 +113,7 @@ def _flat_indices(
 ) -> Array:  # fmt: skip
     """Turn the number of a window's element into its position in the flattened input."""
     flat: Any = 0
-    inner = np.unravel_index(np.arange(prod(kernel)), kernel)
+    inner = np.unravel_index(np.arange(_prod(kernel)), kernel)
     for axis, table in enumerate(inner):
         shape = [1] * len(size)
         shape[axis] = -1
@@ -159,8 +159,8 @@ def _through_indices(
         x, size=size, kernel=kernel, stride=stride, padding=padding, dilation=dilation
     )
     lead = x.ndim - len(size)
-    rows = prod(x.shape[:lead])
-    dx = np.zeros((rows, prod(x.shape[lead:])), g.dtype)
+    rows = _prod(x.shape[:lead])
+    dx = np.zeros((rows, _prod(x.shape[lead:])), g.dtype)
     np.add.at(dx, (np.arange(rows)[:, None], indices.reshape(rows, -1)), g.reshape(rows, -1))
     pads = _pads(x.shape[lead:], size, kernel, stride, padding, dilation)
     return _padded(dx.reshape(x.shape), 0, pads)
@@ -169,7 +169,7 @@ def _through_indices(
 # --- means ---------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=256)
 def _divisor(
     sizes: Sizes, size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, include: bool,
     override: int | None,
@@ -184,7 +184,7 @@ def _divisor(
         if not include:
             start, end = np.maximum(start, 0), np.minimum(end, n)
         counts = counts[..., None] * (end - start)
-    return float(prod(kernel)) if (counts == prod(kernel)).all() else counts
+    return float(_prod(kernel)) if (counts == _prod(kernel)).all() else counts
 
 
 def _wide(x: Array) -> Array:
@@ -225,7 +225,7 @@ def avg_pool_backward(
     return g.astype(dtype, copy=False)
 
 
-@lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=256)
 def _adaptive_matrix(n: int, out: int, char: str) -> Array:
     """Return the (out, n) matrix that takes the mean of each adaptive window."""
     i = np.arange(out)

@@ -70,9 +70,7 @@ def sum_to(x: Array, *, shape: Dims) -> Array:
     if not shape:
         return sum(x, dim=tuple(range(x.ndim)), keepdim=False)
     lead = x.ndim - len(shape)
-    dim = tuple(
-        [i for i in range(x.ndim) if i < lead or shape[i - lead] == 1 and x.shape[i] != 1]
-    )
+    dim = tuple([i for i in range(x.ndim) if i < lead or shape[i - lead] == 1 and x.shape[i] != 1])
     return sum(x, dim=dim, keepdim=False).reshape(shape) if dim else x.reshape(shape)
 
 
@@ -80,7 +78,7 @@ def unreduce(x: Array, *, shape: Dims, dim: Dims, keepdim: bool) -> Array:
     """Repeat the result of a reduction over the dimensions that it reduced (read-only memory)."""
     if len(dim) == len(shape):
         out = np.empty(shape, x.dtype)
-        out.fill(x.item() if x.dtype.kind in "fc" else x)
+        out[...] = x
         return out
     if not keepdim:
         x = x.reshape([1 if i in dim else n for i, n in enumerate(shape)])

@@ -18,16 +18,32 @@ def permute(x, *, dims):
     return x.transpose(dims)
 
 
+def _restrided(x, shape, strides, start=0):
+    """Return a view of the memory of `x` with other sizes and strides (all in bytes).
+
+    The constructor is ten times cheaper than NumPy's `as_strided` and `broadcast_to`, and its result
+    is writable; but it wants the array that owns the memory, in row-major order.
+    """
+    owner = x
+    if not x.flags.c_contiguous:
+        while owner.base.__class__ is _array:
+            owner = owner.base
+        if owner.flags.f_contiguous:
+            owner = owner.T
+        if not owner.flags.c_contiguous:
+            if start:
+                x = x.reshape(-1)[start // x.itemsize :]
+            return np.lib.stride_tricks.as_strided(x, shape, strides)
+        start += x.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
+    return _array(shape, x.dtype, owner, start, strides)
+
+
 def expand(x, *, shape):
     missing = len(shape) - x.ndim
     old = (1,) * missing + x.shape
     strides = (0,) * missing + x.strides
     pairs = zip(old, shape, strides, strict=True)
-    strides = tuple([0 if size != new else stride for size, new, stride in pairs])
-    if x.flags.c_contiguous:
-        # ten times cheaper than np.broadcast_to, which also returns a read-only array
-        return _array(shape, x.dtype, x, 0, strides)
-    return np.lib.stride_tricks.as_strided(x, shape, strides)
+    return _restrided(x, shape, tuple([0 if m != n else stride for m, n, stride in pairs]))
 
 
 def slice(x, start, *, dim, length, step):
@@ -89,8 +105,8 @@ def diagonal_scatter(x, src, *, offset, dim1, dim2):
 
 
 def as_strided(x, *, size, stride, offset):
-    flat = x.reshape(-1)[offset:]
-    return np.lib.stride_tricks.as_strided(flat, size, [s * x.itemsize for s in stride])
+    wide = x.itemsize
+    return _restrided(x, size, tuple([n * wide for n in stride]), offset * wide)
 
 
 def as_strided_scatter(x, src, *, size, stride, offset):
@@ -106,7 +122,7 @@ def unfold(x, *, dim, size, step):
     shape[dim] = (shape[dim] - size) // step + 1
     window = strides[dim]
     strides[dim] *= step
-    return np.lib.stride_tricks.as_strided(x, (*shape, size), (*strides, window))
+    return _restrided(x, (*shape, size), (*strides, window))
 
 
 def view_dtype(x, *, dtype, old):
@@ -167,7 +183,7 @@ def flip(x, *, dims):
 
 
 def roll(x, *, shifts, dims):
-    return np.roll(x, shifts, dims)
+    return np.roll(x, shifts, dims or None)
 
 
 def repeat(x, *, repeats):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -41,9 +42,7 @@ def sort(x: Array, *, dim: int, descending: bool, stable: bool) -> tuple[Array, 
     return _take(x, index, dim), index
 
 
-def topk(
-    x: Array, *, k: int, dim: int, largest: bool, sorted: bool
-) -> tuple[Array, Array]:
+def topk(x: Array, *, k: int, dim: int, largest: bool, sorted: bool) -> tuple[Array, Array]:
     """Return (values, indices) of the k largest or smallest elements."""
     if not x.ndim:
         return (np.array(x), np.zeros((), np.int64)) if k else (np.array(x), np.zeros(0, np.int64))
@@ -103,7 +102,8 @@ def searchsorted(seq: Array, values: Array, *, right: bool) -> Array:
     seq, values = _sortable(seq), _sortable(values)
     if seq.ndim == 1:
         return np.searchsorted(seq, values, side)
-    rows, wanted = seq.reshape(-1, seq.shape[-1]), values.reshape(-1, values.shape[-1])
+    lanes = math.prod(seq.shape[:-1])
+    rows, wanted = seq.reshape(lanes, seq.shape[-1]), values.reshape(lanes, values.shape[-1])
     found = [np.searchsorted(r, v, side) for r, v in zip(rows, wanted, strict=True)]
     return np.array(found, np.int64).reshape(values.shape)
 

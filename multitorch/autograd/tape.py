@@ -233,9 +233,18 @@ def describe(place: tuple[Any, int] | None) -> str:
     return f"{code.co_filename}:{line} in {code.co_name}" + (f": `{source}`" if source else "")
 
 
+def _values_read(node: Node) -> Sequence[Any]:
+    """Return those saved values that a rule about to run reads."""
+    saved, uses = node.saved or (), getattr(node.op, "uses", None)
+    if uses is None or node.op.variadic:
+        return saved
+    read = {i for edge, at in zip(node.edges, uses, strict=False) if edge is not None for i in at}
+    return [saved[i] for i in read]
+
+
 def _check_unmodified(node: Node) -> None:
     backend: Backend = node.dev.backend
-    for value in node.saved or ():
+    for value in _values_read(node):
         if value.__class__ not in backend.array_types:
             continue
         entry = _log.get(id(backend.buffer(value)))

@@ -1,8 +1,8 @@
 """Generic bodies of the optimizer steps: pure functions of raw arrays, over arithmetic and `F`.
 
-Every body takes what it changes and returns it anew, in the same order. Hyperparameters are data,
-flags are static. `rate = 1 - beta` is the weight of the newest gradient: unlike beta itself it
-keeps its digits when a backend narrows it to float32.
+Every body takes what it changes and returns it anew, in the same order (one array by itself).
+Hyperparameters are data, flags are static. `rate = 1 - beta` is the weight of the newest gradient:
+unlike beta itself it keeps its digits when a backend narrows it to float32.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _narrowed(F: Any, results: tuple[Array, ...], like: tuple[Array, ...]) -> tu
 def sgd_step(F: Any, p: Array, g: Array, lr: Array, weight_decay: Array, *, maximize: bool):
     """`p - lr·(g + weight_decay·p)`."""
     grad, x = _widened(F, g, p, maximize=maximize)
-    return _narrowed(F, (x - lr * (grad + weight_decay * x),), (p,))
+    return _narrowed(F, (x - lr * (grad + weight_decay * x),), (p,))[0]
 
 
 def sgd_momentum_step(

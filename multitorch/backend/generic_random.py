@@ -80,9 +80,7 @@ def _computed_in(dtype: np.dtype) -> np.dtype:
     return _F64 if dtype.name in ("float64", "complex128") else _F32
 
 
-def _complex(
-    F: Any, body: Callable, data: tuple[Any, ...], shape: Shape, dtype: np.dtype
-) -> Array:
+def _complex(F: Any, body: Callable, data: tuple[Any, ...], shape: Shape, dtype: np.dtype) -> Array:
     """Draw the two parts of a complex array."""
     both = body(F, *data, shape=(2, *shape), dtype=_computed_in(dtype))
     return F.complex_(F.select(both, 0, dim=0), F.select(both, 1, dim=0))

@@ -21,7 +21,7 @@ def unreduce(F: Any, x: Array, *, shape: Dims, dim: Dims, keepdim: bool) -> Arra
 
 def logsumexp(F: Any, x: Array, *, dim: Dims, keepdim: bool) -> Array:
     """`log(sum(exp(x)))`, shifted by the maximum so that nothing overflows."""
-    most = F.amax(x, dim=dim, keepdim=True)
+    most = F.amax(F.real(x), dim=dim, keepdim=True)
     most = F.where(F.isfinite(most), most, 0)
     out = F.log(F.sum(F.exp(x - most), dim=dim, keepdim=True)) + most
     if keepdim:
@@ -121,3 +121,21 @@ def mode(F: Any, x: Array, *, dim: int, keepdim: bool) -> tuple[Array, Array]:
     at = F.argmax(place - start, dim=dim, keepdim=True)
     pair = F.gather(values, at, dim=dim), F.gather(indices, at, dim=dim)
     return pair if keepdim else tuple([F.select(t, 0, dim=dim) for t in pair])
+
+
+# --- scans ----------------------------------------------------------------------------------------
+
+
+def recurrence(F: Any, a: Array, b: Array, *, dim: int) -> Array:
+    """Solve `y[k] = a[k] * y[k - 1] + b[k]` in log2(n) passes over the whole array."""
+    n = b.shape[dim]
+    step = 1
+    while step < n:
+        head = {"dim": dim, "length": n - step, "step": 1}
+        last = {"dim": dim, "length": step, "step": 1}
+        late_a, late_b = F.slice(a, step, **head), F.slice(b, step, **head)
+        summed = late_b + late_a * F.slice(b, 0, **head)
+        b = F.cat(F.slice(b, 0, **last), summed, dim=dim)
+        a = F.cat(F.slice(a, 0, **last), late_a * F.slice(a, 0, **head), dim=dim)
+        step *= 2
+    return b

@@ -150,7 +150,10 @@ def triu(F: Any, x: Array, *, diagonal: int) -> Array:
 
 
 def roll(F: Any, x: Array, *, shifts: tuple[int, ...], dims: tuple[int, ...]) -> Array:
-    """Move elements along dimensions; those that leave come in at the other end."""
+    """Move elements along dimensions, or () as if flat; those that leave come in at the other end."""
+    if not dims:
+        flat = F.reshape(x, shape=(prod(x.shape),))
+        return F.reshape(roll(F, flat, shifts=shifts, dims=(0,)), shape=tuple(x.shape))
     for shift, d in zip(shifts, dims, strict=True):
         n = x.shape[d]
         cut = -shift % n if n else 0

@@ -7,6 +7,7 @@ from typing import Any
 from multitorch.nn import functional as F
 from multitorch.nn.module import Module
 from multitorch.nn.parameter import Parameter
+from multitorch.ops.activation import relu
 from multitorch.ops.creation import full
 from multitorch.tensor import Tensor
 
@@ -31,7 +32,7 @@ class ReLU(_Inplace):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.relu(input, inplace=self.inplace)
+        return F.relu_(input) if self.inplace else relu(input)
 
 
 class SiLU(_Inplace):

@@ -6,31 +6,30 @@ compositions of other ops stand in ``multitorch.nn.composite``.
 
 from __future__ import annotations
 
-from typing import Any
-
 from multitorch.nn.composite.activation import (
     celu,
     celu_,
-    glu,
+    elu,
+    elu_,
     gumbel_softmax,
-    hardshrink,
     hardsigmoid,
     hardswish,
     hardtanh,
     hardtanh_,
-    implicit_dim,
-    into,
+    leaky_relu,
+    leaky_relu_,
+    log_softmax,
     mish,
-    prelu,
+    relu,
     relu6,
+    relu_,
     rrelu,
     rrelu_,
     selu,
     selu_,
+    silu,
+    softmax,
     softmin,
-    softshrink,
-    softsign,
-    tanhshrink,
     threshold,
     threshold_,
 )
@@ -57,7 +56,6 @@ from multitorch.nn.composite.layout import (
     lp_pool1d,
     lp_pool2d,
     lp_pool3d,
-    one_hot,
     pixel_shuffle,
     pixel_unshuffle,
 )
@@ -77,8 +75,18 @@ from multitorch.nn.composite.loss import (
     triplet_margin_loss,
     triplet_margin_with_distance_loss,
 )
-from multitorch.ops import activation as _activation
-from multitorch.ops.activation import gelu, logsigmoid, sigmoid, softplus, tanh
+from multitorch.ops.activation import (
+    gelu,
+    glu,
+    hardshrink,
+    logsigmoid,
+    prelu,
+    scaled_dot_product_attention,
+    softplus,
+    softshrink,
+    softsign,
+    tanhshrink,
+)
 from multitorch.ops.conv import (
     conv1d,
     conv2d,
@@ -89,6 +97,7 @@ from multitorch.ops.conv import (
     fold,
     unfold,
 )
+from multitorch.ops.gather import one_hot
 from multitorch.ops.linalg import linear
 from multitorch.ops.loss import (
     binary_cross_entropy,
@@ -98,6 +107,7 @@ from multitorch.ops.loss import (
     mse_loss,
     nll_loss,
 )
+from multitorch.ops.maths import sigmoid, tanh
 from multitorch.ops.norm import batch_norm, group_norm, layer_norm, rms_norm
 from multitorch.ops.pool import (
     adaptive_avg_pool1d,
@@ -111,7 +121,6 @@ from multitorch.ops.pool import (
     max_pool3d,
 )
 from multitorch.ops.shape import pad
-from multitorch.tensor import Tensor
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -196,6 +205,7 @@ __all__ = [
     "rms_norm",
     "rrelu",
     "rrelu_",
+    "scaled_dot_product_attention",
     "selu",
     "selu_",
     "sigmoid",
@@ -215,59 +225,3 @@ __all__ = [
     "triplet_margin_with_distance_loss",
     "unfold",
 ]
-
-
-# --- activations that take ``inplace`` or an implicit ``dim`` -------------------------------------
-
-
-def relu(input: Tensor, inplace: bool = False) -> Tensor:
-    """Return max(x, 0)."""
-    return into(input, _activation.relu) if inplace else _activation.relu(input)
-
-
-def relu_(input: Tensor) -> Tensor:
-    """Apply relu in place."""
-    return into(input, _activation.relu)
-
-
-def silu(input: Tensor, inplace: bool = False) -> Tensor:
-    """Return x * sigmoid(x)."""
-    return into(input, _activation.silu) if inplace else _activation.silu(input)
-
-
-def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
-    """Return x where x > 0, else alpha * (exp(x) - 1)."""
-    if inplace:
-        return into(input, lambda x: _activation.elu(x, alpha))
-    return _activation.elu(input, alpha)
-
-
-def elu_(input: Tensor, alpha: float = 1.0) -> Tensor:
-    """Apply elu in place."""
-    return elu(input, alpha, inplace=True)
-
-
-def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
-    """Return x where x > 0, else negative_slope * x."""
-    if inplace:
-        return into(input, lambda x: _activation.leaky_relu(x, negative_slope))
-    return _activation.leaky_relu(input, negative_slope)
-
-
-def leaky_relu_(input: Tensor, negative_slope: float = 0.01) -> Tensor:
-    """Apply leaky_relu in place."""
-    return leaky_relu(input, negative_slope, inplace=True)
-
-
-def softmax(
-    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None
-) -> Tensor:
-    """Return exp(x) / sum of exp(x) along ``dim``."""
-    return _activation.softmax(input, implicit_dim(input, dim, _stacklevel), dtype=dtype)
-
-
-def log_softmax(
-    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None
-) -> Tensor:
-    """Return log(softmax(x))."""
-    return _activation.log_softmax(input, implicit_dim(input, dim, _stacklevel), dtype=dtype)

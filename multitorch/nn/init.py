@@ -232,7 +232,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
         raise ValueError("Only tensors with 2 or more dimensions are supported")
     if tensor.numel() == 0:
         return tensor
-    from multitorch.ops.linalg import qr
+    from multitorch.linalg import qr
 
     rows, columns = tensor.size(0), tensor.numel() // tensor.size(0)
     with no_grad():

@@ -181,13 +181,17 @@ class Module(TreeMethods, StateMethods, ConvertMethods, HookMethods):
     def _check_new_name(self, name: str, kind: str, registry: dict) -> None:
         if not isinstance(name, str):
             raise TypeError(f"{kind} name should be a string. Got {_type_name(name)}")
-        if name not in registry and hasattr(self, name):
+        if name not in registry and self._has_attribute(name):
             raise KeyError(f"attribute '{name}' already exists")
         if "." in name:
             got = f", got: {name}" if kind == "module" else ""
             raise KeyError(f'{kind} name can\'t contain "."{got}')
         if name == "":
             raise KeyError(f'{kind} name can\'t be empty string ""')
+
+    def _has_attribute(self, name: str) -> bool:
+        # As hasattr, without the price of an AttributeError for the usual answer, no.
+        return name in self.__dict__ or (hasattr(type(self), name) and hasattr(self, name))
 
     # --- attributes ---
 
@@ -243,7 +247,7 @@ class Module(TreeMethods, StateMethods, ConvertMethods, HookMethods):
     def _forget(self, name: str, keep: str) -> None:
         """Remove ``name`` wherever it is, except from the registry ``keep``."""
         own = self.__dict__
-        if name in own[keep]:
+        if name not in own or name in own[keep]:
             return
         for registry in _REGISTRIES:
             own[registry].pop(name, None)

@@ -30,8 +30,10 @@ class Registry(dict):
         return {} if owner is None else owner.__dict__
 
     def __setitem__(self, name: str, value: Any) -> None:
-        super().__setitem__(name, value)
-        self._attributes()[name] = value
+        dict.__setitem__(self, name, value)
+        owner = self._owner()
+        if owner is not None:
+            owner.__dict__[name] = value
 
     def __delitem__(self, name: str) -> None:
         super().__delitem__(name)

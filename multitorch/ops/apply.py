@@ -465,7 +465,9 @@ def record(
     n.seq = next_seq()
     n.where = user_place(_getframe(2))
     if len(op.diff_outs) == 1:
-        outs[op.diff_outs[0]]._node = n
+        t = outs[op.diff_outs[0]]
+        if t._dtype.inexact:  # a cast to integers ends the graph
+            t._node = n
     else:
         for k, i in enumerate(op.diff_outs):
             if outs[i]._dtype.inexact:

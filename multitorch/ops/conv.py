@@ -8,6 +8,7 @@ convolution is the gradient by the input.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 from multitorch import dtypes
@@ -320,6 +321,107 @@ def conv_transpose3d(
     return _conv_transpose(
         3, input, weight, bias, stride, padding, output_padding, groups, dilation
     )
+
+
+# --- windows -------------------------------------------------------------------------------------
+
+
+def _columns_shape(x: Any, *, kernel: Sizes, **geometry: Any) -> tuple:
+    windows = output_size(x.shape[2:], kernel, **geometry)
+    return (x.shape[0], x.shape[1] * prod(kernel), prod(windows)), x.dtype
+
+
+def _image_shape(y: Any, *, size: Sizes, kernel: Sizes, **_: Any) -> tuple:
+    return (y.shape[0], y.shape[1] // prod(kernel), *size), y.dtype
+
+
+_im2col = op(
+    "im2col", "x", promote=_same, broadcasts=False, node="Im2Col", shape=_columns_shape
+).vjp(
+    x=lambda F, g, x_shape, kernel, stride, padding, dilation: F.col2im(
+        g, size=tuple(x_shape[2:]), kernel=kernel, stride=stride, padding=padding,
+        dilation=dilation,
+    )
+)  # fmt: skip
+_col2im = op(
+    "col2im", "y", promote=_same, broadcasts=False, node="Col2Im", shape=_image_shape
+).vjp(
+    y=lambda F, g, kernel, stride, padding, dilation: F.im2col(
+        g, kernel=kernel, stride=stride, padding=padding, dilation=dilation
+    )
+)
+
+
+def _window_geometry(kernel: Any, dilation: Any, padding: Any, stride: Any) -> dict[str, Any]:
+    pads = tuple([(p, p) for p in _sizes(padding, 2, "padding")])
+    return {
+        "kernel": _sizes(kernel, 2, "kernel_size"),
+        "stride": _sizes(stride, 2, "stride"),
+        "padding": pads,
+        "dilation": _sizes(dilation, 2, "dilation"),
+    }
+
+
+def unfold(
+    input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+) -> Tensor:
+    """Return the windows of (N, C, H, W) as columns: (N, C · kernel elements, windows)."""
+    if input.ndim not in (3, 4):
+        raise RuntimeError(
+            "Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero "
+            f"dimensions for input, but got: {list(input.shape)}"
+        )
+    x, batched = _batched(input, 2, "unfold")
+    geometry = _window_geometry(kernel_size, dilation, padding, stride)
+    windows = output_size(tuple(x.shape[2:]), geometry["kernel"], **_rest(geometry))
+    if min(windows) < 1:
+        raise RuntimeError(
+            f"Given input with spatial size {tuple(x.shape[2:])}, kernel_size="
+            f"{geometry['kernel']}, dilation={geometry['dilation']}, padding={padding}, calculated "
+            f"shape of the array of sliding blocks as {windows}, but its components must be at "
+            "least one."
+        )
+    y = _im2col(x, **geometry)
+    return y if batched else y.squeeze(0)
+
+
+def _rest(geometry: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in geometry.items() if k != "kernel"}
+
+
+def fold(
+    input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
+    stride: Any = 1,
+) -> Tensor:  # fmt: skip
+    """Add columns up to images (N, C, *output_size): the transpose of `unfold`."""
+    if input.ndim not in (2, 3):
+        raise RuntimeError(
+            "Expected 2D or 3D (batch mode) tensor for input with possibly 0 batch size and "
+            f"non-zero dimensions for input, but got: {list(input.shape)}"
+        )
+    y, batched = (input, True) if input.ndim == 3 else (input.unsqueeze(0), False)
+    geometry = _window_geometry(kernel_size, dilation, padding, stride)
+    size = _sizes(output_size, 2, "output_size")
+    _check_columns(y, size, geometry)
+    x = _col2im(y, size=size, **geometry)
+    return x if batched else x.squeeze(0)
+
+
+def _check_columns(y: Tensor, size: Sizes, geometry: dict[str, Any]) -> None:
+    kernel = geometry["kernel"]
+    if y.shape[1] % prod(kernel):
+        raise RuntimeError(
+            "Expected size of input's dimension 1 to be divisible by the product of kernel_size, "
+            f"but got input.size(1)={y.shape[1]} and kernel_size={kernel}."
+        )
+    windows = output_size(size, kernel, **_rest(geometry))
+    if prod(windows) != y.shape[2]:
+        raise RuntimeError(
+            f"Given output_size={size}, kernel_size={kernel}, dilation={geometry['dilation']}, "
+            f"stride={geometry['stride']}, expected size of input's dimension 2 to match the "
+            f"calculated number of sliding blocks {windows[0]} * {windows[1]} = {prod(windows)}, "
+            f"but got input.size(2)={y.shape[2]}."
+        )
 
 
 METHODS: dict = {}

@@ -77,16 +77,12 @@ def _number_dtype(kind: type) -> DType:
 
 
 def _scalar_dtype(value: Any) -> DType | None:
-    """Return the dtype PyTorch gives a scalar, None if `value` is no scalar."""
-    for kind in (bool, float, complex, int):  # NumPy's float64 is a Python float, too
-        if isinstance(value, kind):
-            return _number_dtype(kind)
-    if isinstance(value, np.bool_):
-        return dtypes.bool_
-    if isinstance(value, np.integer):
-        return dtypes.int64
+    """Return the dtype of a scalar (NumPy's keep their own), None if `value` is no scalar."""
     if isinstance(value, np.generic):
         return to_dtype(value.dtype)
+    for kind in (bool, float, complex, int):
+        if isinstance(value, kind):
+            return _number_dtype(kind)
     return None
 
 
@@ -98,8 +94,10 @@ def _infer(data: Any) -> DType:
         return data._dtype
     if isinstance(data, np.ndarray):
         return to_dtype(data.dtype)
+    if isinstance(data, str):
+        raise TypeError("new(): invalid data type 'str'")
     if not hasattr(data, "__len__"):
-        raise TypeError(f"Could not infer dtype of {type(data).__name__}")
+        raise RuntimeError(f"Could not infer dtype of {type(data).__name__}")
     kinds = {_infer(item) for item in data}
     if not kinds:
         return dtypes.get_default_dtype()
@@ -138,18 +136,19 @@ def _fill(out: np.ndarray, data: Any, dim: int) -> None:
         _fill(out[i, ...], item, dim + 1)
 
 
-def _plain_leaf(data: Any) -> type | None:
-    """Return the Python number type that the nested lists begin with, None for other things."""
-    while data.__class__ is list or data.__class__ is tuple:
-        if not data:
-            return float
-        data = data[0]
-    return data.__class__ if data.__class__ in _NUMBERS else None
+def _is_plain(data: Any) -> bool:
+    """Whether data is a Python number, or nested lists of nothing else."""
+    if data.__class__ in _NUMBERS:
+        return True
+    if data.__class__ is not list and data.__class__ is not tuple:
+        return False
+    kinds = set(map(type, data))
+    return kinds <= _NUMBERS.keys() or (kinds <= _LISTS and all(map(_is_plain, data)))
 
 
 def _array_of(data: Any, dtype: DType | None) -> np.ndarray:
     """Return a new NumPy array with the value of `data`, of PyTorch's dtype for it."""
-    if _plain_leaf(data) is not None:
+    if _is_plain(data):
         try:
             a = np.array(data)
         except (ValueError, TypeError, OverflowError):
@@ -163,6 +162,7 @@ def _array_of(data: Any, dtype: DType | None) -> np.ndarray:
     return out
 
 
+_LISTS = frozenset((list, tuple))
 _KINDS: dict[str, type] = {"b": bool, "i": int, "f": float, "c": complex}
 
 
@@ -327,11 +327,11 @@ empty = _maker("empty", 0, "Return a tensor whose values mean nothing (zeros, he
 
 
 def _value_dtype(value: Any) -> DType:
-    found = _scalar_dtype(value)
-    if found is not None:
-        return found
     if isinstance(value, dispatch.Tensor):
         return value._dtype
+    found = _scalar_dtype(value.item() if isinstance(value, np.generic) else value)
+    if found is not None:
+        return found
     raise TypeError(f"full(): argument 'fill_value' must be Number, not {type(value).__name__}")
 
 

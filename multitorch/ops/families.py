@@ -6,9 +6,10 @@ from importlib import import_module
 from types import ModuleType
 
 NAMES = (
-    "pointwise", "maths", "reduce", "sort", "views", "parts", "shape", "join", "index", "gather", "creation",
-    "linalg", "activation", "conv", "pool", "norm", "loss", "random", "transfer", "writes",
-    "optim", "statistics", "scan",
+    "pointwise", "logic", "complex_numbers", "maths", "reduce", "statistics", "scan", "sort", "views",
+    "parts", "shape", "join", "index", "gather",
+    "creation", "linalg", "activation", "conv", "pool", "norm", "loss", "random", "transfer", "writes",
+    "optim",
 )  # fmt: skip
 
 

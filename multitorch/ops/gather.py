@@ -70,7 +70,7 @@ _index_fill = Op("index_fill", "x index value", shape=_same).vjp(
     value=_filled_grad,
 )
 _take = Op("take", "x index", shape=_like_index).vjp(
-    x=lambda F, g, index, x_shape: F.put(
+    x=lambda F, g, index, x_shape: F.put_flat(
         F.new_zeros(g, shape=x_shape), index, g, accumulate=True
     )
 )
@@ -82,11 +82,11 @@ def _put_grad(
     kept = None
     if needs[0]:
         zeros = F.new_zeros(g, shape=tuple(index.shape))
-        kept = g if accumulate else F.put(g, index, zeros, accumulate=False)
+        kept = g if accumulate else F.put_flat(g, index, zeros, accumulate=False)
     return [kept, None, F.reshape(F.take(g, index), shape=source_shape) if needs[2] else None]
 
 
-_put = Op("put", "x index source", shape=_same).vjps(_put_grad)
+_put = Op("put_flat", "x index source", node="Put", shape=_same).vjps(_put_grad)
 _masked_fill = Op("masked_fill", "x mask value", shape=_same).vjp(
     x=lambda F, g, mask: F.where(mask, F.new_zeros(g, shape=()), g),
     value=lambda F, g, mask: F.sum_to(F.where(mask, g, F.new_zeros(g, shape=())), shape=()),
@@ -143,28 +143,20 @@ def _mean_grads(F: Any, g: Any, x: Any, index: Any, src: Any, out: Any, dim: int
 
 
 def _prod_grads(F: Any, g: Any, x: Any, index: Any, src: Any, out: Any, dim: int, own: bool) -> Any:
-    one = F.new_full(g, shape=(), value=1)
-    zero = F.new_zeros(g, shape=())
+    one, zero = F.new_full(g, shape=(), value=1), F.new_zeros(g, shape=())
     start = x if own else F.scatter(x, index, one, dim=dim)
     x_zero, src_zero = F.eq(start, zero), F.eq(src, zero)
-    weights = F.where(src_zero, one, zero)
-    zeros = _counts(F, g, index, weights, dim) + F.where(x_zero, one, zero)
-    # the product without its zero factors: where there is one zero, only that factor has a gradient
-    rest = F.scatter_reduce(
-        F.where(x_zero, one, start), index, F.where(src_zero, one, src), dim=dim, reduce="prod",
-        include_self=True,
-    )  # fmt: skip
-    share = g * rest
 
-    def factor(value: Any, is_zero: Any, count: Any, part: Any) -> Any:
-        none, single = F.eq(count, zero), F.eq(count, one)
-        safe = F.where(is_zero, one, value)
-        return F.where(is_zero, F.where(single, part, zero), F.where(none, part / safe, zero))
+    def product(first: Any, others: Any) -> Any:
+        return F.scatter_reduce(first, index, others, dim=dim, reduce="prod", include_self=True)
 
-    gather = F.gather
-    return factor(start, x_zero, zeros, share), factor(
-        src, src_zero, gather(zeros, index, dim=dim), gather(share, index, dim=dim)
-    )
+    safe = F.where(x_zero, one, start)
+    gx = g * product(safe, src) / safe
+    # a factor's gradient is out / factor, but for the only zero of src it is the product of the rest
+    zeros = _counts(F, g, index, F.where(src_zero, one, zero), dim)
+    rest = F.where(F.eq(zeros, one), product(start, F.where(src_zero, one, src)), zero)
+    others, whole = F.gather(g * rest, index, dim=dim), F.gather(g * out, index, dim=dim)
+    return gx, F.where(src_zero, others, whole / F.where(src_zero, one, src))
 
 
 def _peak_grads(F: Any, g: Any, x: Any, index: Any, src: Any, out: Any, dim: int, own: bool) -> Any:
@@ -523,7 +515,7 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Any:
             value = value.to(input._dev)
     else:
         value = _number(input, value)
-    shape = broadcast_shape(tuple(input._a.shape), tuple(mask._a.shape))
+    shape = broadcast_shape(tuple(mask._a.shape), tuple(input._a.shape))
     if shape != input._a.shape:
         input = expand(input, shape)
     return _masked_fill(input, mask, value)

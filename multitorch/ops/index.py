@@ -19,7 +19,7 @@ from multitorch.ops.inplace import check_writable, commit
 from multitorch.ops.op import Op
 from multitorch.ops.parts import _select, _slice
 from multitorch.ops.shape import slice_length
-from multitorch.ops.view import apply_view, attach
+from multitorch.ops.view import root_of, apply_view, attach
 from multitorch.ops.views import _unsqueeze, alias, expand, reshape
 from multitorch.ops.writes import copy_, fill_
 
@@ -395,7 +395,7 @@ def _untaped(x: Any, value: Any) -> bool:
     if x._view is None:
         return True
     check_writable(x)
-    return x._view[0]._node is not LEAF
+    return root_of(x)._node is not LEAF
 
 
 def _store_raw(x: Any, steps: Sequence[tuple], value: Any) -> bool:

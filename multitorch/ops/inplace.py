@@ -9,7 +9,7 @@ from multitorch.autograd import modes, tape
 from multitorch.autograd.tape import LEAF, Node, log_write, next_seq
 from multitorch.ops import apply as dispatch
 from multitorch.ops.apply import record, wants_grad, world_for, wrap
-from multitorch.ops.view import copy_slices, live_views, put_back, replay, tracked
+from multitorch.ops.view import copy_slices, live_views, put_back, replay, root_of
 from multitorch.promotion import can_cast
 
 
@@ -20,23 +20,18 @@ def check_writable(x: Any) -> None:
             raise RuntimeError(
                 "a leaf Variable that requires grad is being used in an in-place operation."
             )
-        view = x._view
-        if view is not None and view[0]._node is LEAF:
-            if tracked(x):
-                raise RuntimeError(
-                    "a view of a leaf Variable that requires grad is being used in an in-place "
-                    "operation."
-                )
-    if any(op.name == "expand" for op, _, _ in (x._view or ((), ()))[1]):
-        if x._dev.backend.has_overlap(x._a) or _expanded(x):
+        if root_of(x)._node is LEAF:
+            raise RuntimeError(
+                "a view of a leaf Variable that requires grad is being used in an in-place "
+                "operation."
+            )
+    view = x._view
+    if view is not None and any(op.name in ("expand", "as_strided") for op, _, _ in view[1]):
+        if any(stride == 0 and n > 1 for stride, n in zip(x.stride(), x.shape, strict=True)):
             raise RuntimeError(
                 "unsupported operation: more than one element of the written-to tensor refers to a "
                 "single memory location. Please clone() the tensor before performing the operation."
             )
-
-
-def _expanded(x: Any) -> bool:
-    return any(stride == 0 and size > 1 for stride, size in zip(x.stride(), x.shape, strict=True))
 
 
 def make_inplace(function: Callable, name: str) -> Callable:
@@ -47,6 +42,8 @@ def make_inplace(function: Callable, name: str) -> Callable:
 
     def method(x: Any, *args: Any, **kwargs: Any) -> Any:
         if op is not None and not kwargs and x._node is None and not dispatch.capturing:
+            if x._view is not None:
+                check_writable(x)
             if len(args) <= 1 and _write_fast(op, ufuncs, x, args):
                 return x
         return write_result(x, function, args, kwargs, saves_input)
@@ -65,6 +62,8 @@ def _write_fast(op: Any, ufuncs: dict, x: Any, args: tuple) -> bool:
         return False
     promote = op.promote
     xa, dtype = x._a, x._dtype
+    if x._view is not None and x._dev.backend.has_overlap(xa):
+        return False
     try:
         if args:
             y = args[0]
@@ -166,22 +165,18 @@ def _store_value(world: Any, x: Any, raw: Any) -> None:
 
 
 def _store_history(x: Any, result: Any) -> None:
-    view = x._view
-    if view is None:
+    root = root_of(x)
+    if root is x:
         x._node = result._node
-        base = x
+    elif root._node is None and result._node is None:
+        return
     else:
-        base = view[0]
-        if not tracked(x):
-            x._node = result._node
-            return
-        if base._node is None and result._node is None:
-            return
-        steps = view[1]
-        raws = (base._a, result._a)
-        record(copy_slices, (base, result), raws, {"steps": steps}, (base,), base._dev)
-    if base._views is not None:
-        world = tape.Engine.tensor_world
-        for t in live_views(base):
-            if t._node is not LEAF and tracked(t):
-                t._node = replay(world, base, t._view[1])._node if base._node is not None else None
+        raws, params = (root._a, result._a), {"steps": x._view[3]}
+        record(copy_slices, (root, result), raws, params, (root,), root._dev)
+    base = x if x._view is None else x._view[0]
+    if base._views is None:
+        return
+    world = tape.Engine.tensor_world
+    for t in live_views(base):
+        if t._view[2] is root:
+            t._node = None if root._node is None else replay(world, root, t._view[3])._node

@@ -11,7 +11,7 @@ from multitorch.ops.common import wrap_dim
 from multitorch.ops.op import Op
 from multitorch.ops.promote import numeric
 from multitorch.ops.shape import atleast_1d, atleast_2d, atleast_3d
-from multitorch.ops.views import expand, permute, reshape
+from multitorch.ops.views import expand, reshape
 
 # --- cat and stack --------------------------------------------------------------------------------
 
@@ -248,7 +248,7 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Any, ...]:
         line = [1] * len(inputs)
         line[i] = shape[i]
         grids.append(expand(reshape(x, tuple(line)), shape))
-    return tuple([permute(grids[i], order) if swap else grids[i] for i in order])
+    return tuple([grids[i] for i in order])
 
 
 def cartesian_prod(*tensors: Any) -> Any:

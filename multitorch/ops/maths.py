@@ -7,22 +7,20 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from multitorch import dtypes
 from multitorch.dtypes import FLOAT
 from multitorch.ops import apply as dispatch
-from multitorch.ops import return_types
+from multitorch.ops import complex_numbers, return_types
 from multitorch.ops.apply import write_out
 from multitorch.ops.common import constant, zeros_like
+from multitorch.ops.complex_numbers import norm2
+from multitorch.ops.logic import clamp
 from multitorch.ops.op import op
-from multitorch.ops.pointwise import complex as make_complex
-from multitorch.ops.pointwise import clamp, mul, real_shape
+from multitorch.ops.pointwise import mul
 from multitorch.ops.promote import (
     numeric,
     real_no_bool,
     real_to_float,
-    real_to_real,
     to_float,
 )
 
@@ -42,9 +40,7 @@ log2 = op("log2", "x", promote=to_float).vjp(
 log10 = op("log10", "x", promote=to_float).vjp(
     x=lambda F, g, x: g / (F.conj(x) * constant(F, g, _LN10))
 )
-log1p = op("log1p", "x", promote=to_float, node="Log1P").vjp(
-    x=lambda F, g, x: g / (F.conj(x) + 1)
-)
+log1p = op("log1p", "x", promote=to_float, node="Log1P").vjp(x=lambda F, g, x: g / (F.conj(x) + 1))
 logaddexp = op("logaddexp", "x y", promote=real_to_float).vjp(
     x=lambda F, g, x, y: g / (F.exp(y - x) + 1), y=lambda F, g, x, y: g / (F.exp(x - y) + 1)
 )
@@ -94,17 +90,12 @@ acosh = op("acosh", "x", promote=to_float).vjp(
 )
 atanh = op("atanh", "x", promote=to_float).vjp(x=lambda F, g, x: g / F.conj(1 - x * x))
 atan2 = op("atan2", "x y", promote=real_to_float).vjp(
-    x=lambda F, g, x, y: g * (y / _norm2(F, x, y)), y=lambda F, g, x, y: -g * (x / _norm2(F, x, y))
+    x=lambda F, g, x, y: g * (y / norm2(F, x, y)), y=lambda F, g, x, y: -g * (x / norm2(F, x, y))
 )
 hypot = op("hypot", "x y", promote=real_to_float).vjp(
     x=lambda F, g, x, out: g * (x / out), y=lambda F, g, y, out: g * (y / out)
 )
 sinc = op("sinc", "x", promote=to_float).vjp(x=lambda F, g, x: g * F.conj(_sinc_slope(F, x)))
-
-
-def _norm2(F: Any, x: Any, y: Any) -> Any:
-    r = x * x + y * y
-    return F.where(r == 0, 1, r)
 
 
 def _sinc_slope(F: Any, x: Any) -> Any:
@@ -135,9 +126,7 @@ ndtri = op("ndtri", "x", promote=real_to_float, node="SpecialNdtri").vjp(
     x=lambda F, g, out: g * F.exp(out * out / 2) * constant(F, g, math.sqrt(2 * math.pi))
 )
 log_ndtr = op("log_ndtr", "x", promote=real_to_float, node="SpecialLogNdtr").vjp(
-    x=lambda F, g, x, out: g
-    * F.exp(-x * x / 2 - out)
-    * constant(F, g, 1 / math.sqrt(2 * math.pi))
+    x=lambda F, g, x, out: g * F.exp(-x * x / 2 - out) * constant(F, g, 1 / math.sqrt(2 * math.pi))
 )
 lgamma = op("lgamma", "x", promote=real_to_float).vjp(x=lambda F, g, x: g * F.digamma(x))
 digamma = op("digamma", "x", promote=real_to_float).vjp(x=lambda F, g, x: g * F.polygamma(x, n=1))
@@ -155,8 +144,9 @@ i1 = op("i1", "x", promote=real_to_float, node="SpecialI1").vjp(
     x=lambda F, g, x, out: g * F.where(x == 0, _half(F, g), F.i0(x) - out / _nonzero(F, x))
 )
 i1e = op("i1e", "x", promote=real_to_float, node="SpecialI1E").vjp(
-    x=lambda F, g, x, out: g
-    * F.where(x == 0, _half(F, g), F.i0e(x) - out * (F.sign(x) + 1 / _nonzero(F, x)))
+    x=lambda F, g, x, out: (
+        g * F.where(x == 0, _half(F, g), F.i0e(x) - out * (F.sign(x) + 1 / _nonzero(F, x)))
+    )
 )
 entr = op("entr", "x", promote=real_to_float, node="SpecialEntr").vjp(
     x=lambda F, g, x: g * (-F.log(x) - 1)
@@ -283,7 +273,7 @@ def nan_to_num(
     d = input._dtype
     if d.is_complex:
         parts = [nan_to_num(p, nan, posinf, neginf) for p in (input.real, input.imag)]
-        t = make_complex(*parts)
+        t = complex_numbers.complex(*parts)
         return t if out is None else write_out(out, t)
     if not d.inexact:
         return mul(input, 1, out=out) if d is not dtypes.bool_ else input.clone()
@@ -301,9 +291,7 @@ _lerp = op("lerp", "x y weight", promote=numeric, node="LerpBackward1").vjp(
 )
 _lerp_scalar = op(
     "lerp_scalar", "x y weight", promote=numeric, kernel="lerp", node="LerpBackward0"
-).vjp(
-    x=lambda F, g, weight: g * (1 - F.conj(weight)), y=lambda F, g, weight: g * F.conj(weight)
-)
+).vjp(x=lambda F, g, weight: g * (1 - F.conj(weight)), y=lambda F, g, weight: g * F.conj(weight))
 _addcmul = op("addcmul", "x y z value", promote=numeric).vjp(
     x=lambda F, g: g,
     y=lambda F, g, z, value: g * F.conj(z * value),
@@ -355,53 +343,8 @@ def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1, out: Any 
 
 # --- angles --------------------------------------------------------------------------------------
 
-deg2rad = op("deg2rad", "x", promote=real_to_float, node="Deg2Rad").vjp(
-    x=lambda F, g: F.deg2rad(g)
-)
-rad2deg = op("rad2deg", "x", promote=real_to_float, node="Rad2Deg").vjp(
-    x=lambda F, g: F.rad2deg(g)
-)
-_angle = op("angle", "x", promote=real_to_real, shape=real_shape).vjp(
-    x=lambda F, g, x, x_dtype: _angle_rule(F, g, x, x_dtype)
-)
-_polar = op("polar", "mag phase", promote=real_to_real, shape=lambda mag, phase: (
-    dispatch.broadcast_shape(tuple(mag.shape), tuple(phase.shape)),
-    dtypes.from_numpy_dtype[mag.dtype].to_complex().numpy(),
-)).vjp(
-    mag=lambda F, g, out: F.real(F.conj(g) * F.sgn(out)),
-    phase=lambda F, g, out: -F.imag(F.conj(g) * out),
-)  # fmt: skip
-
-
-def _angle_rule(F: Any, g: Any, x: Any, x_dtype: np.dtype) -> Any:
-    if x_dtype.kind != "c":
-        return zeros_like(F, g)
-    re, im = F.real(x), F.imag(x)
-    r = _norm2(F, re, im)
-    return F.complex_(-g * im / r, g * re / r)
-
-
-def angle(input: Any, *, out: Any = None) -> Any:
-    """Return the argument of each complex number; 0 or π for real ones."""
-    if not input._dtype.inexact:
-        input = input.to(dtypes.get_default_dtype())
-    return _angle(input, out=out)
-
-
-def polar(abs: Any, angle: Any, *, out: Any = None) -> Any:
-    """Return the complex numbers with the given absolute values and arguments."""
-    if not abs._dtype.is_floating_point or not angle._dtype.is_floating_point:
-        raise RuntimeError(
-            "Expected both inputs to be Half, Float or Double tensors but got "
-            f"{abs._dtype.scalar_name} and {angle._dtype.scalar_name}"
-        )
-    if abs._dtype is not angle._dtype:
-        raise RuntimeError(
-            f"Expected object of scalar type {abs._dtype.scalar_name} but got scalar type "
-            f"{angle._dtype.scalar_name} for second argument"
-        )
-    return _polar(abs, angle, out=out)
-
+deg2rad = op("deg2rad", "x", promote=real_to_float, node="Deg2Rad").vjp(x=lambda F, g: F.deg2rad(g))
+rad2deg = op("rad2deg", "x", promote=real_to_float, node="Rad2Deg").vjp(x=lambda F, g: F.rad2deg(g))
 
 # --- the tables ----------------------------------------------------------------------------------
 
@@ -412,7 +355,7 @@ _UNARY = (
 )  # fmt: skip
 _OTHERS = (
     logaddexp, logaddexp2, xlogy, atan2, hypot, mvlgamma, copysign, nextafter, heaviside, ldexp,
-    lerp, addcmul, addcdiv, angle, frexp,
+    lerp, addcmul, addcdiv, frexp,
 )  # fmt: skip
 _ALIASES: dict[str, Callable] = {
     "arcsin": asin, "arccos": acos, "arctan": atan, "arcsinh": asinh, "arccosh": acosh,
@@ -430,7 +373,6 @@ SPECIAL: dict[str, Callable] = {
 """The part of `torch.special` that this family provides."""
 FUNCTIONS: dict[str, Callable] = {
     **_TABLE,
-    "polar": polar,
     "polygamma": polygamma,
     "igamma": gammainc,
     "igammac": gammaincc,
@@ -447,8 +389,4 @@ METHODS: dict[str, Callable] = {
     "igamma": gammainc,
     "igammac": gammaincc,
 }
-INPLACE: dict[str, Callable] = {
-    name + "_": f
-    for name, f in METHODS.items()
-    if name not in ("angle", "frexp")
-}
+INPLACE: dict[str, Callable] = {name + "_": f for name, f in METHODS.items() if name != "frexp"}

@@ -56,6 +56,7 @@ class Op:
         "saves",
         "shape",
         "static_saves",
+        "uses",
         "variadic",
         "view",
     )
@@ -96,6 +97,8 @@ class Op:
         self.plan: tuple[tuple[str, Any], ...] = ()
         self.static_saves: tuple[bool, ...] = ()
         self.frees = False
+        self.uses: tuple[tuple[int, ...], ...] | None = None
+        """Per argument, the places in `saves` that its rule reads; None if they are not known."""
         self.apply: Callable = self
         if name in REGISTRY:
             raise ValueError(f"op {name!r} is declared twice")
@@ -110,9 +113,10 @@ class Op:
             raise TypeError(f"op {self.name!r} has no argument {sorted(unknown)}")
         wanted = [_names(rules[a]) if a in rules else () for a in self.args]
         self._save(list(dict.fromkeys(n for names in wanted for n in names)))
+        self.uses = tuple(tuple(map(self.saves.index, names)) for names in wanted)
         self.rules = tuple(
-            _bind(rules[a], [self.saves.index(n) for n in names]) if a in rules else None
-            for a, names in zip(self.args, wanted, strict=True)
+            _bind(rules[a], list(at)) if a in rules else None
+            for a, at in zip(self.args, self.uses, strict=True)
         )
         return self._finish()
 

@@ -25,10 +25,15 @@ class Step:
     def __init__(self, name: str, tensors: str, hyper: str, changed: str) -> None:
         names = tensors.split()
         self.places = tuple(names.index(a) for a in changed.split())
-        self.op = Op(name, f"{tensors} {hyper}", outs=" ".join(f"{a}_new" for a in changed.split()))
+        outs = " ".join(f"{a}_new" for a in changed.split())
+        self.op = Op(name, f"{tensors} {hyper}", outs=outs, shape=self._specs)
         self.apply = self.op.nondiff()
 
-    def __call__(self, rows: Sequence[Row], *hyper: Any, **flags: Any) -> None:
+    def _specs(self, *arrays: Any, **flags: Any) -> tuple:
+        specs = tuple([(arrays[i].shape, arrays[i].dtype) for i in self.places])
+        return specs[0] if len(self.places) == 1 else specs
+
+    def __call__(self, rows: list[Row], *hyper: Any, **flags: Any) -> None:
         if dispatch.capturing or not rows:
             self._apply_to(rows, hyper, flags)
             return
@@ -42,18 +47,22 @@ class Step:
         with dev.backend.quiet():
             for row in rows:
                 results = kernel(*[t._a for t in row], *values, **flags)
-                for i, raw in zip(places, results, strict=True):
+                for i, raw in zip(places, _several(results), strict=True):
                     _store(row[i], raw, here)
 
-    def _apply_to(self, rows: Sequence[Row], hyper: tuple, flags: dict[str, Any]) -> None:
+    def _apply_to(self, rows: list[Row], hyper: tuple, flags: dict[str, Any]) -> None:
         for row in rows:
             results = self.apply(*row, *hyper, **flags)
             with no_grad():
-                for i, result in zip(self.places, results, strict=True):
+                for i, result in zip(self.places, _several(results), strict=True):
                     commit(row[i], result)
 
 
-def _all_on(dev: Any, rows: Sequence[Row], hyper: tuple) -> bool:
+def _several(results: Any) -> tuple:
+    return results if results.__class__ is tuple else (results,)
+
+
+def _all_on(dev: Any, rows: list[Row], hyper: tuple) -> bool:
     for row in rows:
         for t in row:
             if t._dev is not dev:

@@ -213,7 +213,7 @@ def storage_of(x: Any) -> Any:
     if x._view is None:
         return x
     base = x._view[0]
-    return base if len(x._view) == 2 else detach(base)
+    return base if x._view[2] is base else detach(base)
 
 
 # --- several views at once ------------------------------------------------------------------------
@@ -250,7 +250,7 @@ def _many_op(node: str, count: int) -> Op:
 
 def _join_history(x: Any, parts: tuple[Any, ...], dim: int, node: str) -> tuple[Any, ...]:
     """Put one node for all parts on the tape, so that backward joins their gradients once."""
-    if len(parts) > 1 and x._node is not None and wants_grad((x,)):
+    if parts and x._node is not None and wants_grad((x,)):
         params = {"shapes": tuple([p._a.shape for p in parts]), "dim": dim}
         record(_many_op(node, len(parts)), (x,), (x._a,), params, parts, x._dev)
     return parts

@@ -1,4 +1,4 @@
-"""Arithmetic, comparison, logic, selection, and the parts of complex numbers."""
+"""Casts, arithmetic, powers, sign and magnitude."""
 
 from __future__ import annotations
 
@@ -12,17 +12,14 @@ from multitorch.ops import apply as dispatch
 from multitorch.ops.common import zeros_like
 from multitorch.ops.op import op
 from multitorch.ops.promote import (
-    compare,
-    integral,
+    Promotion,
     no_bool,
     numeric,
-    order,
     real,
     real_no_bool,
     real_to_real,
     to_float,
 )
-from multitorch.ops.view import apply_view, view_op
 
 # --- casts ---------------------------------------------------------------------------------------
 
@@ -79,7 +76,7 @@ def _alpha(input: Any, other: Any, alpha: Any, name: str) -> Any:
     kinds = [_dtype_of(t) for t in (input, other)]
     if isinstance(alpha, bool) and builtins.any(d.category != BOOL for d in kinds):
         raise RuntimeError("Boolean alpha only supported for Boolean results.")
-    if isinstance(alpha, float) and all_below(kinds, FLOAT):
+    if isinstance(alpha, float) and builtins.all(d.category < FLOAT for d in kinds):
         raise RuntimeError(
             "For integral input tensors, argument alpha must not be a floating point number."
         )
@@ -88,11 +85,6 @@ def _alpha(input: Any, other: Any, alpha: Any, name: str) -> Any:
 
 def _dtype_of(x: Any) -> Any:
     return x._dtype if isinstance(x, dispatch.Tensor) else dtypes.to_dtype(type(x))
-
-
-def all_below(kinds: list[Any], category: int) -> bool:
-    """Whether every dtype is of a lower category."""
-    return builtins.all(d.category < category for d in kinds)
 
 
 def add(input: Any, other: Any, *, alpha: Any = 1, out: Any = None) -> Any:
@@ -170,10 +162,14 @@ def fmod(input: Any, other: Any, *, out: Any = None) -> Any:
 
 # --- powers and roots ----------------------------------------------------------------------------
 
-square = op("square", "x", promote=numeric, node="PowBackward0").vjp(
+_powers = Promotion(
+    "powers", lambda op, d: dtypes.int64 if d is dtypes.bool_ else d, fast=no_bool.fast
+)
+"""For integer powers: bool beside a Python int is int64."""
+square = op("square", "x", promote=_powers, node="PowBackward0").vjp(
     x=lambda F, g, x: g * F.conj(2 * x)
 )
-_cube = op("cube", "x", promote=numeric, node="PowBackward0").vjp(
+_cube = op("cube", "x", promote=_powers, node="PowBackward0").vjp(
     x=lambda F, g, x: g * F.conj(3 * (x * x))
 )
 sqrt = op("sqrt", "x", promote=to_float).vjp(x=lambda F, g, out: g / F.conj(2 * out))
@@ -181,9 +177,7 @@ _pow_half = op("pow_half", "x", promote=to_float, kernel="sqrt", node="PowBackwa
     x=lambda F, g, out: g / F.conj(2 * out)
 )
 rsqrt = op("rsqrt", "x", promote=to_float).vjp(x=lambda F, g, out: g * F.conj(out * out * out) / -2)
-reciprocal = op("reciprocal", "x", promote=to_float).vjp(
-    x=lambda F, g, out: -g * F.conj(out * out)
-)
+reciprocal = op("reciprocal", "x", promote=to_float).vjp(x=lambda F, g, out: -g * F.conj(out * out))
 _pow = op("pow", "x y", promote=numeric, node="PowBackward1").vjp(
     x=lambda F, g, x, y: g * F.conj(F.where(y == 0, 0, y * F.pow(x, y - 1))),
     y=lambda F, g, x, y, out: g * F.conj(_times_log(F, out, x, y)),
@@ -240,210 +234,6 @@ def float_power(input: Any, exponent: Any, *, out: Any = None) -> Any:
     return pow(*args, out=out)
 
 
-# --- comparison ----------------------------------------------------------------------------------
-
-_eq = op("eq", "x y", promote=compare).nondiff()
-_ne = op("ne", "x y", promote=compare).nondiff()
-lt = op("lt", "x y", promote=order).nondiff()
-le = op("le", "x y", promote=order).nondiff()
-gt = op("gt", "x y", promote=order).nondiff()
-ge = op("ge", "x y", promote=order).nondiff()
-eq, ne = _eq, _ne
-
-
-def _equality(function: Callable, name: str) -> Callable:
-    def method(self: Any, other: Any) -> Any:
-        try:
-            return function(self, other)
-        except TypeError:
-            return NotImplemented
-
-    method.__name__ = method.__qualname__ = name
-    return method
-
-
-isnan = op("isnan", "x", promote=compare).nondiff()
-isinf = op("isinf", "x", promote=compare).nondiff()
-isfinite = op("isfinite", "x", promote=compare).nondiff()
-isposinf = op("isposinf", "x", promote=order).nondiff()
-isneginf = op("isneginf", "x", promote=order).nondiff()
-signbit = op("signbit", "x", promote=order).nondiff()
-
-
-def isreal(input: Any) -> Any:
-    """Return whether each element's imaginary part is 0."""
-    return (imag(input) == 0) if input._dtype.is_complex else (input == input).logical_or(True)
-
-
-def isclose(
-    input: Any, other: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
-) -> Any:
-    """Return where `|input - other| <= atol + rtol * |other|`."""
-    if input._dtype is not other._dtype:
-        raise RuntimeError(
-            f"{input._dtype.scalar_name} did not match {other._dtype.scalar_name}"
-        )
-    if rtol < 0 or atol < 0:
-        name, value = ("rtol", rtol) if rtol < 0 else ("atol", atol)
-        raise RuntimeError(f"{name} must be greater than or equal to zero, but got {value}")
-    close = input == other
-    if equal_nan and input._dtype.inexact:
-        close = close | ((input != input) & (other != other))
-    if rtol == 0 and atol == 0:
-        return close
-    x, y = input, other
-    if not input._dtype.inexact:
-        x, y = x.to(dtypes.float64), y.to(dtypes.float64)
-    distance = abs(x - y)
-    return close | (isfinite(distance) & (distance <= atol + abs(rtol * y)))
-
-
-# --- logic ---------------------------------------------------------------------------------------
-
-logical_and = op("logical_and", "x y", promote=compare).nondiff()
-logical_or = op("logical_or", "x y", promote=compare).nondiff()
-logical_xor = op("logical_xor", "x y", promote=compare).nondiff()
-logical_not = op("logical_not", "x", promote=compare).nondiff()
-bitwise_and = op("bitwise_and", "x y", promote=integral).nondiff()
-bitwise_or = op("bitwise_or", "x y", promote=integral).nondiff()
-bitwise_xor = op("bitwise_xor", "x y", promote=integral).nondiff()
-bitwise_not = op("bitwise_not", "x", promote=integral).nondiff()
-bitwise_left_shift = op("bitwise_left_shift", "x y", promote=integral).nondiff()
-bitwise_right_shift = op("bitwise_right_shift", "x y", promote=integral).nondiff()
-gcd = op("gcd", "x y", promote=integral).nondiff()
-lcm = op("lcm", "x y", promote=integral).nondiff()
-
-
-def _swapped(function: Callable) -> Callable:
-    return lambda self, other: function(other, self)
-
-
-# --- selection and extremes ----------------------------------------------------------------------
-
-where_op = op("where", "cond x y", promote=numeric, keep="cond").vjp(
-    x=lambda F, g, cond: F.where(cond, g, 0), y=lambda F, g, cond: F.where(cond, 0, g)
-)
-_maximum = op("maximum", "x y", promote=real).vjp(
-    x=lambda F, g, x, y: F.where(x < y, 0, F.where(x == y, g / 2, g)),
-    y=lambda F, g, x, y: F.where(y < x, 0, F.where(x == y, g / 2, g)),
-)
-_minimum = op("minimum", "x y", promote=real).vjp(
-    x=lambda F, g, x, y: F.where(x > y, 0, F.where(x == y, g / 2, g)),
-    y=lambda F, g, x, y: F.where(y > x, 0, F.where(x == y, g / 2, g)),
-)
-_fmax = op("fmax", "x y", promote=real).vjp(
-    x=lambda F, g, x, y: F.where(F.logical_or(x >= y, y != y), g, 0),
-    y=lambda F, g, x, y: F.where(F.logical_or(x >= y, y != y), 0, g),
-)
-_fmin = op("fmin", "x y", promote=real).vjp(
-    x=lambda F, g, x, y: F.where(F.logical_or(x <= y, y != y), g, 0),
-    y=lambda F, g, x, y: F.where(F.logical_or(x <= y, y != y), 0, g),
-)
-
-
-def where(condition: Any, input: Any = None, other: Any = None, *, out: Any = None) -> Any:
-    """Return `input` where the condition holds, `other` elsewhere; alone, the indices of true.
-
-    >>> multitorch.where(multitorch.tensor([True, False]), 1.0, 0.0)
-    tensor([1., 0.])
-    """
-    if input is None and other is None:
-        return condition.nonzero(as_tuple=True)
-    if condition._dtype is not dtypes.bool_:
-        if condition._dtype is not dtypes.uint8:
-            raise RuntimeError(
-                "where expected condition to be a boolean tensor, but got a tensor with dtype "
-                f"{condition._dtype.scalar_name}"
-            )
-        condition = condition != 0
-    if not isinstance(input, dispatch.Tensor) and not isinstance(other, dispatch.Tensor):
-        input = condition.new_full((), input, dtype=_result_of(input, other))
-    return where_op(condition, input, other, out=out)
-
-
-def _result_of(*numbers: Any) -> Any:
-    from multitorch.promotion import result_type
-
-    return result_type(*numbers)
-
-
-def _tensors(name: str, function: Callable) -> Callable:
-    """Return a binary function that refuses numbers, as PyTorch does."""
-
-    def checked(input: Any, other: Any, *, out: Any = None) -> Any:
-        if other.__class__ in (int, float, complex, bool):
-            raise TypeError(
-                f"{name}(): argument 'other' (position 2) must be Tensor, not "
-                f"{type(other).__name__}"
-            )
-        return function(input, other) if out is None else function(input, other, out=out)
-
-    checked.__name__ = checked.__qualname__ = name
-    return checked
-
-
-maximum, minimum = _tensors("maximum", _maximum), _tensors("minimum", _minimum)
-fmax, fmin = _tensors("fmax", _fmax), _tensors("fmin", _fmin)
-
-
-def _clamp_bound(F: Any, g: Any, x: Any, min: Any, max: Any, upper: bool) -> Any:
-    if upper:
-        over = x > max if min is None else F.logical_or(x > max, max < min)
-        return F.where(over, g, 0)
-    under = x < min if max is None else F.logical_and(x < min, min < max)
-    return F.where(under, g, 0)
-
-
-def _clamp_inside(F: Any, g: Any, x: Any, min: Any, max: Any) -> Any:
-    if min is None or max is None:
-        return F.where(x <= max if min is None else x >= min, g, 0)
-    return F.where(F.logical_and(x >= min, x <= max), g, 0)
-
-
-_clamp = op("clamp", "x min max", promote=real_no_bool, node="ClampBackward1").vjp(x=_clamp_inside)
-_clamp_tensor = op(
-    "clamp_tensor", "x min max", promote=real_no_bool, kernel="clamp", node="ClampBackward0"
-).vjp(
-    x=_clamp_inside,
-    min=lambda F, g, x, min, max: _clamp_bound(F, g, x, min, max, False),
-    max=lambda F, g, x, min, max: _clamp_bound(F, g, x, min, max, True),
-)
-_clamp_min = op("clamp_min", "x min", promote=real_no_bool).vjp(
-    x=lambda F, g, x, min: F.where(x >= min, g, 0), min=lambda F, g, x, min: F.where(x < min, g, 0)
-)
-_clamp_max = op("clamp_max", "x max", promote=real_no_bool).vjp(
-    x=lambda F, g, x, max: F.where(x <= max, g, 0), max=lambda F, g, x, max: F.where(x > max, g, 0)
-)
-
-
-def clamp(input: Any, min: Any = None, max: Any = None, *, out: Any = None) -> Any:
-    """Return the input limited to [min, max]; the bounds are numbers or tensors.
-
-    >>> multitorch.tensor([-2.0, 0.5, 3.0]).clamp(0, 1)
-    tensor([0.0000, 0.5000, 1.0000])
-    """
-    if min is None and max is None:
-        raise ValueError("At least one of 'min' or 'max' must not be None")
-    bounds = [b for b in (min, max) if b is not None]
-    of_tensors = [isinstance(b, dispatch.Tensor) for b in bounds]
-    if len(set(of_tensors)) > 1:
-        raise TypeError(
-            "clamp() received an invalid combination of arguments: min and max must both be Tensors "
-            "or both be numbers"
-        )
-    return dispatch.apply_general((_clamp_tensor if of_tensors[0] else _clamp).op, (input, min, max), {}, out)  # type: ignore[attr-defined]  # fmt: skip
-
-
-def clamp_min(input: Any, min: Any, *, out: Any = None) -> Any:
-    """Return the input, raised to `min` where it is lower."""
-    return _clamp_min(input, min, out=out)
-
-
-def clamp_max(input: Any, max: Any, *, out: Any = None) -> Any:
-    """Return the input, lowered to `max` where it is higher."""
-    return _clamp_max(input, max, out=out)
-
-
 # --- sign and magnitude --------------------------------------------------------------------------
 
 
@@ -457,9 +247,7 @@ def _real_dtype(dtype: Any) -> Any:
     return dtypes.from_numpy_dtype[dtype].to_real().numpy()
 
 
-abs = op("abs", "x", promote=real_to_real, shape=real_shape).vjp(
-    x=lambda F, g, x: g * F.sgn(x)
-)
+abs = op("abs", "x", promote=real_to_real, shape=real_shape).vjp(x=lambda F, g, x: g * F.sgn(x))
 sign = op("sign", "x", promote=real).vjp(x=zeros_like)
 sgn = op("sgn", "x", promote=numeric).vjp(
     x=lambda F, g, x, out: F.where(
@@ -475,136 +263,34 @@ def positive(input: Any) -> Any:
     return input
 
 
-# --- complex numbers -----------------------------------------------------------------------------
-
-
-def _complex_shape(re: Any, im: Any) -> tuple[Any, Any]:
-    shape = dispatch.broadcast_shape(tuple(re.shape), tuple(im.shape))
-    return shape, dtypes.from_numpy_dtype[re.dtype].to_complex().numpy()
-
-
-_conj = op("conj", "x", promote=numeric).vjp(x=lambda F, g: F.conj(g))
-_complex = op(
-    "complex_", "re im", promote=real_to_real, node="Complex", shape=_complex_shape
-).vjp(re=lambda F, g: F.real(g), im=lambda F, g: F.imag(g))
-_real_view = view_op(
-    "real", "x", undo=lambda F, base, new: F.complex_(new, F.imag(base)), shape=real_shape
-)
-_real_view.vjp(x=lambda F, g, x_dtype: F.cast(g, dtype=x_dtype))
-_imag_view = view_op(
-    "imag", "x", undo=lambda F, base, new: F.complex_(F.real(base), new), shape=real_shape
-)
-_imag_view.vjp(x=lambda F, g: F.complex_(zeros_like(F, g), g))
-
-
-def conj(input: Any) -> Any:
-    """Return the complex conjugate; a real tensor is its own."""
-    return _conj(input) if input._dtype.is_complex else input
-
-
-def conj_physical(input: Any, *, out: Any = None) -> Any:
-    """Return the complex conjugate."""
-    return _conj(input, out=out) if out is not None else conj(input)
-
-
-def resolve_conj(input: Any) -> Any:
-    """Return the tensor: conjugation is never lazy here."""
-    return input
-
-
-def real(input: Any) -> Any:
-    """Return a view of the real parts; a real tensor is its own."""
-    return apply_view(_real_view, input) if input._dtype.is_complex else input
-
-
-def imag(input: Any) -> Any:
-    """Return a view of the imaginary parts."""
-    if not input._dtype.is_complex:
-        raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
-    return apply_view(_imag_view, input)
-
-
-def complex(real: Any, imag: Any, *, out: Any = None) -> Any:
-    """Return `real + 1j * imag`.
-
-    >>> multitorch.complex(multitorch.tensor([1.0]), multitorch.tensor([2.0]))
-    tensor([1.+2.j])
-    """
-    if not real._dtype.is_floating_point or not imag._dtype.is_floating_point:
-        raise RuntimeError(
-            "Expected both inputs to be Half, Float or Double tensors but got "
-            f"{real._dtype.scalar_name} and {imag._dtype.scalar_name}"
-        )
-    if real._dtype is not imag._dtype:
-        raise RuntimeError(
-            f"Expected object of scalar type {real._dtype.scalar_name} but got scalar type "
-            f"{imag._dtype.scalar_name} for second argument"
-        )
-    return _complex(real, imag, out=out)
-
-
 # --- the tables ----------------------------------------------------------------------------------
+
+
+def swapped(function: Callable) -> Callable:
+    """Return the reflected form of a binary function, for `other - self` and the like."""
+    return lambda self, other: function(other, self)
+
 
 _SAME_NAME: dict[str, Callable] = {
     f.__name__: f
     for f in (
-        add, sub, rsub, mul, div, true_divide, floor_divide, remainder, fmod, neg, square, sqrt,
-        rsqrt, reciprocal, pow, float_power, eq, ne, lt, le, gt, ge, isnan, isinf, isfinite,
-        isposinf, isneginf, signbit, isreal, isclose, logical_and, logical_or, logical_xor,
-        logical_not, bitwise_and, bitwise_or, bitwise_xor, bitwise_not, bitwise_left_shift,
-        bitwise_right_shift, gcd, lcm, maximum, minimum, fmax, fmin, clamp, clamp_min, clamp_max,
-        abs, sign, sgn, positive, conj, conj_physical, resolve_conj,
+        add, sub, mul, div, true_divide, floor_divide, remainder, fmod, neg, square, sqrt, rsqrt,
+        reciprocal, pow, float_power, abs, sign, sgn,
     )
 }  # fmt: skip
 _ALIASES: dict[str, Callable] = {
-    "subtract": sub, "multiply": mul, "divide": div, "negative": neg, "absolute": abs, "clip": clamp,
-    "not_equal": ne, "less": lt, "less_equal": le, "greater": gt, "greater_equal": ge,
-    "resolve_neg": resolve_conj,
+    "subtract": sub, "multiply": mul, "divide": div, "negative": neg, "absolute": abs,
 }  # fmt: skip
-FUNCTIONS: dict[str, Callable] = {
-    **_SAME_NAME,
-    **_ALIASES,
-    "where": where,
-    "real": real,
-    "imag": imag,
-    "complex": complex,
-}
-
-
-def _where_method(self: Any, condition: Any, other: Any) -> Any:
-    return where(condition, self, other)
-
-
-_OPERATORS: dict[str, Callable] = {
+FUNCTIONS: dict[str, Callable] = {**_SAME_NAME, **_ALIASES, "rsub": rsub, "positive": positive}
+METHODS: dict[str, Callable] = {
+    **_SAME_NAME, **_ALIASES, "positive": positive,
     "__add__": _add, "__radd__": _add, "__sub__": _sub, "__rsub__": _rsub, "__mul__": _mul,
     "__rmul__": _mul, "__truediv__": _div, "__rtruediv__": rdiv, "__floordiv__": _floor_divide,
-    "__rfloordiv__": _swapped(_floor_divide), "__mod__": _remainder,
-    "__rmod__": _swapped(_remainder), "__pow__": pow, "__rpow__": rpow, "__neg__": neg,
-    "__pos__": positive, "__abs__": abs, "__invert__": bitwise_not,
-    "__eq__": _equality(eq, "__eq__"), "__ne__": _equality(ne, "__ne__"), "__lt__": lt,
-    "__le__": le, "__gt__": gt, "__ge__": ge, "__and__": bitwise_and, "__rand__": bitwise_and,
-    "__or__": bitwise_or, "__ror__": bitwise_or, "__xor__": bitwise_xor, "__rxor__": bitwise_xor,
-    "__lshift__": bitwise_left_shift, "__rlshift__": _swapped(bitwise_left_shift),
-    "__rshift__": bitwise_right_shift, "__rrshift__": _swapped(bitwise_right_shift),
-}  # fmt: skip
-METHODS: dict[str, Callable] = {
-    **{name: f for name, f in FUNCTIONS.items() if name not in ("complex", "real", "imag", "rsub")},
-    **_OPERATORS,
-    "where": _where_method,
-    "real": property(real),
-    "imag": property(imag),
-}  # type: ignore[dict-item]
-
-for _public, _plain in ((add, _add), (sub, _sub), (mul, _mul), (div, _div)):
-    _public.op = _plain.op  # type: ignore[attr-defined]  (what a call with positional operands is)
-_NO_INPLACE = {
-    "rsub", "isnan", "isinf", "isfinite", "isposinf", "isneginf", "signbit", "isreal", "isclose",
-    "maximum", "minimum", "fmax", "fmin", "positive", "conj", "resolve_conj", "resolve_neg",
+    "__rfloordiv__": swapped(_floor_divide), "__mod__": _remainder, "__rmod__": swapped(_remainder),
+    "__pow__": pow, "__rpow__": rpow, "__neg__": neg, "__pos__": positive, "__abs__": abs,
 }  # fmt: skip
 INPLACE: dict[str, Callable] = {
-    **{name + "_": f for name, f in (_SAME_NAME | _ALIASES).items() if name not in _NO_INPLACE},
+    **{name + "_": f for name, f in (_SAME_NAME | _ALIASES).items()},
     "__iadd__": _add, "__isub__": _sub, "__imul__": _mul, "__itruediv__": _div,
     "__ifloordiv__": _floor_divide, "__imod__": _remainder, "__ipow__": pow,
-    "__iand__": bitwise_and, "__ior__": bitwise_or, "__ixor__": bitwise_xor,
-    "__ilshift__": bitwise_left_shift, "__irshift__": bitwise_right_shift,
 }  # fmt: skip

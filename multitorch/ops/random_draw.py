@@ -26,7 +26,6 @@ Order = tuple[int, ...] | None
 bind_to_tensor(lambda a: wrap(a, CPU))
 
 
-
 def _as_asked(*operands: Any, shape: Shape, dtype: np.dtype) -> tuple[Shape, np.dtype]:
     return shape, np.dtype(dtype)
 

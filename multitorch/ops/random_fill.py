@@ -78,9 +78,7 @@ def _check_uniform(low: float, high: float, d: DType) -> None:
         )
 
 
-def normal_(
-    x: Any, mean: float = 0, std: float = 1, *, generator: Generator | None = None
-) -> Any:
+def normal_(x: Any, mean: float = 0, std: float = 1, *, generator: Generator | None = None) -> Any:
     """Fill with draws from N(mean, std²)."""
     check_writable(x)
     order, contiguous = draws.memory_order(x)

@@ -9,19 +9,19 @@ from typing import Any
 
 from multitorch import dtypes
 from multitorch.ops import apply as dispatch
-from multitorch.ops import return_types
+from multitorch.ops import logic, return_types
 from multitorch.ops.apply import write_out
 from multitorch.ops.common import wrap_dim
+from multitorch.ops.logic import isclose, where_op
 from multitorch.ops.op import op
-from multitorch.ops.pointwise import isclose
-from multitorch.ops.pointwise import where_op as _where
 from multitorch.ops.promote import not_implemented
 from multitorch.ops.reduction import (
     ALL_DIMS as _ALL_DIMS,
+)
+from multitorch.ops.reduction import (
     all_dims,
     check_not_empty,
     dims_of,
-    fast,
     shape_accumulated,
     shape_bool,
     shape_index,
@@ -48,15 +48,13 @@ def _mean_rule(F: Any, g: Any, x_shape: Any, dim: Any, keepdim: bool) -> Any:
 _unreduce = op("unreduce", "x", shape=_unreduce_shape).vjp(
     x=lambda F, g, dim, keepdim: F.sum(g, dim=dim, keepdim=keepdim)
 )
-_sum = fast(op("sum", "x", node="SumBackward1", shape=shape_accumulated).vjp(x=_sum_rule))
-_sum_all = fast(
-    op("sum_all", "x", kernel="sum", node="SumBackward0", shape=shape_accumulated).vjp(x=_sum_rule)
+_sum = op("sum", "x", node="SumBackward1", shape=shape_accumulated).vjp(x=_sum_rule)
+_sum_all = op("sum_all", "x", kernel="sum", node="SumBackward0", shape=shape_accumulated).vjp(
+    x=_sum_rule
 )
-_mean = fast(op("mean", "x", node="MeanBackward1", shape=shape_same_dtype).vjp(x=_mean_rule))
-_mean_all = fast(
-    op("mean_all", "x", kernel="mean", node="MeanBackward0", shape=shape_same_dtype).vjp(
-        x=_mean_rule
-    )
+_mean = op("mean", "x", node="MeanBackward1", shape=shape_same_dtype).vjp(x=_mean_rule)
+_mean_all = op("mean_all", "x", kernel="mean", node="MeanBackward0", shape=shape_same_dtype).vjp(
+    x=_mean_rule
 )
 sum_to = op("sum_to", "x", node="SumBackward1", shape=lambda x, *, shape: (shape, x.dtype)).vjp(
     x=lambda F, g, x_shape: F.expand(g, shape=x_shape)
@@ -114,9 +112,7 @@ def mean(
 def even_rule(F: Any, g: Any, x: Any, out: Any, x_shape: Any, x_dtype: Any, dim: Any,
                keepdim: bool) -> Any:  # fmt: skip
     """Divide the gradient evenly among the elements that equal the extreme."""
-    mask = F.cast(
-        F.eq(x, F.unreduce(out, shape=x_shape, dim=dim, keepdim=keepdim)), dtype=x_dtype
-    )
+    mask = F.cast(F.eq(x, F.unreduce(out, shape=x_shape, dim=dim, keepdim=keepdim)), dtype=x_dtype)
     share = g / F.sum(mask, dim=dim, keepdim=keepdim)
     return mask * F.unreduce(share, shape=x_shape, dim=dim, keepdim=keepdim)
 
@@ -131,13 +127,13 @@ def pick_rule(F: Any, g: Any, indices: Any, x_shape: Any, dim: int, keepdim: boo
     return F.scatter(F.new_zeros(g, shape=x_shape), indices, g, dim=dim)
 
 
-_amax = fast(op("amax", "x", shape=shape_same_dtype).vjp(x=even_rule))
-_amin = fast(op("amin", "x", shape=shape_same_dtype).vjp(x=even_rule))
-_max_all = fast(
-    op("max_all", "x", kernel="amax", node="MaxBackward1", shape=shape_same_dtype).vjp(x=even_rule)
+_amax = op("amax", "x", shape=shape_same_dtype).vjp(x=even_rule)
+_amin = op("amin", "x", shape=shape_same_dtype).vjp(x=even_rule)
+_max_all = op("max_all", "x", kernel="amax", node="MaxBackward1", shape=shape_same_dtype).vjp(
+    x=even_rule
 )
-_min_all = fast(
-    op("min_all", "x", kernel="amin", node="MinBackward1", shape=shape_same_dtype).vjp(x=even_rule)
+_min_all = op("min_all", "x", kernel="amin", node="MinBackward1", shape=shape_same_dtype).vjp(
+    x=even_rule
 )
 _max_dim = op(
     "max_dim", "x", outs="values indices", diff_outs=(0,), node="MaxBackward0",
@@ -196,9 +192,7 @@ def _extreme(name: str, whole: Callable, along: Callable, pairwise: str) -> Call
             t = whole(input, dim=_ALL_DIMS[input._a.ndim], keepdim=False)
             return t if out is None else write_out(out, t)
         if isinstance(dim, dispatch.Tensor):
-            from multitorch.ops import pointwise
-
-            return getattr(pointwise, pairwise)(input, dim, out=out)
+            return getattr(logic, pairwise)(input, dim, out=out)
         _ordered(name, input)
         d = wrap_dim(dim, input._a.ndim)
         check_not_empty(name, input, (d,), True)
@@ -342,7 +336,7 @@ def nansum(
     if input._dtype.is_complex:
         raise RuntimeError("nansum does not support complex inputs")
     if input._dtype.inexact:
-        input = _where(input == input, input, 0)
+        input = where_op(input == input, input, 0)
     return sum(input, dim, keepdim, dtype=dtype, out=out)
 
 
@@ -372,9 +366,7 @@ def sum_to_size(input: Any, *size: Any) -> Any:
     padded = (1,) * (len(have) - len(shape)) + tuple(shape)
     fits = len(shape) <= len(have)
     if not fits or builtins.any(s not in (1, n) for s, n in zip(padded, have, strict=True)):
-        raise RuntimeError(
-            f"size {list(shape)} is not expandable to size {list(have)}."
-        )
+        raise RuntimeError(f"size {list(shape)} is not expandable to size {list(have)}.")
     return input if shape == have else sum_to(input, shape=tuple(shape))
 
 

@@ -1,19 +1,12 @@
-"""How reductions are applied: a thin hot path beside `apply_general`, and their argument checks."""
+"""What reductions share: the shapes of their results, and the checks of their arguments."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from multitorch import dtypes
 from multitorch.dtypes import bool_, from_numpy_dtype
 from multitorch.ops.common import reduced_shape, wrap_dims
-
-
-def fast(function: Callable) -> Callable:
-    """Return `function`: the core's closure for one operand with parameters is thin already."""
-    return function
-
 
 # --- shapes, for the recorder --------------------------------------------------------------------
 
@@ -74,9 +67,7 @@ def check_not_empty(name: str, x: Any, dims: tuple[int, ...], explicit: bool) ->
     for d in dims:
         if x._a.shape and x._a.shape[d] == 0:
             if explicit:
-                raise IndexError(
-                    f"{name}(): Expected reduction dim {d} to have non-zero size."
-                )
+                raise IndexError(f"{name}(): Expected reduction dim {d} to have non-zero size.")
             raise RuntimeError(
                 f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify "
                 "the reduction dim with the 'dim' argument."

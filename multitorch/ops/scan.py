@@ -9,7 +9,7 @@ from typing import Any
 from multitorch import dtypes
 from multitorch.ops import return_types
 from multitorch.ops.apply import write_out
-from multitorch.ops.common import wrap_dim
+from multitorch.ops.common import constant, wrap_dim
 from multitorch.ops.op import op
 
 
@@ -28,29 +28,58 @@ def _backwards(F: Any, function: Callable, x: Any, dim: int) -> Any:
     return F.flip(function(F.flip(x, dims=(dim,)), dim=dim), dims=(dim,))
 
 
-def _cumprod_rule(F: Any, g: Any, x: Any, out: Any, x_dtype: Any, dim: int) -> Any:
-    """Before the first zero divide by x; at it, leave it out; behind it nothing depends on x."""
-    zeros = F.cumsum(F.cast(x == 0, dtype=x_dtype), dim=dim)
-    first = F.logical_and(x == 0, zeros == 1)
-    without = F.cumprod(F.where(first, 1, x), dim=dim)
-    behind = _backwards(F, F.cumsum, g * F.conj(without), dim)
-    plain = _backwards(F, F.cumsum, g * F.conj(out), dim) / F.conj(F.where(x == 0, 1, x))
-    return F.where(zeros == 0, plain, F.where(first, behind, 0))
+def _shifted(F: Any, x: Any, shape: Any, dim: int, fill: float) -> Any:
+    """Move the elements one place towards the beginning; `fill` comes in at the end."""
+    edge = F.new_full(
+        x, shape=tuple([1 if i == dim else n for i, n in enumerate(shape)]), value=fill
+    )
+    return F.cat(F.slice(x, 1, dim=dim, length=shape[dim] - 1, step=1), edge, dim=dim)
 
 
-def _log_rule(F: Any, g: Any, x: Any, out: Any, dim: int) -> Any:
-    """Sum `g exp(x - out)` from behind, the positive and the negative part in logarithms."""
-
-    def part(h: Any) -> Any:
-        logs = F.where(h > 0, F.log(F.where(h > 0, h, 1)), -math.inf)
-        return F.exp(_backwards(F, F.logcumsumexp, logs - out, dim) + x)
-
-    return part(g) - part(-g)
+def _delayed(F: Any, x: Any, shape: Any, dim: int, fill: float) -> Any:
+    """Move the elements one place towards the end; `fill` comes in at the beginning."""
+    edge = F.new_full(
+        x, shape=tuple([1 if i == dim else n for i, n in enumerate(shape)]), value=fill
+    )
+    return F.cat(edge, F.slice(x, 0, dim=dim, length=shape[dim] - 1, step=1), dim=dim)
 
 
-_cumsum = op("cumsum", "x", shape=_shape).vjp(
-    x=lambda F, g, dim: _backwards(F, F.cumsum, g, dim)
+def _recur_back(F: Any, a: Any, b: Any, dim: int) -> Any:
+    """Solve `y[k] = a[k] * y[k + 1] + b[k]`, from the end."""
+    y = F.recurrence(F.flip(a, dims=(dim,)), F.flip(b, dims=(dim,)), dim=dim)
+    return F.flip(y, dims=(dim,))
+
+
+def _recurrence_rule(F: Any, g: Any, a: Any, out: Any, a_shape: Any, dim: int) -> Any:
+    down = _recur_back(F, F.conj(_shifted(F, a, a_shape, dim, 0)), g, dim)
+    return down * F.conj(_delayed(F, out, a_shape, dim, 0)), down
+
+
+_recurrence = op("recurrence", "a b", shape=lambda a, b, *, dim: (b.shape, b.dtype)).vjps(
+    _recurrence_rule
 )
+
+
+def _cumprod_rule(F: Any, g: Any, x: Any, x_shape: Any, dim: int) -> Any:
+    """Multiply what stands before each element by a recurrence of what follows: no division."""
+    if not x_shape or not x_shape[dim]:
+        return g
+    after = _recur_back(F, F.conj(_shifted(F, x, x_shape, dim, 0)), g, dim)
+    before = F.cumprod(_delayed(F, x, x_shape, dim, 1), dim=dim)
+    return F.conj(before) * after
+
+
+def _log_rule(F: Any, g: Any, x: Any, out: Any, x_shape: Any, dim: int) -> Any:
+    """Sum `g[k] * exp(x - out[k])` over all later k, by a recurrence in which nothing overflows."""
+    if not x_shape or not x_shape[dim]:
+        return g
+    step = out - _shifted(F, out, x_shape, dim, math.inf)
+    lowest = constant(F, x, -math.inf)
+    after = _recur_back(F, F.exp(F.where(out == -math.inf, lowest, step)), g, dim)
+    return F.exp(F.where(x == -math.inf, lowest, x - out)) * after
+
+
+_cumsum = op("cumsum", "x", shape=_shape).vjp(x=lambda F, g, dim: _backwards(F, F.cumsum, g, dim))
 _cumprod = op("cumprod", "x", shape=_shape).vjp(x=_cumprod_rule)
 _logcumsumexp = op("logcumsumexp", "x", shape=lambda x, *, dim: (x.shape, x.dtype)).vjp(x=_log_rule)
 
@@ -94,6 +123,8 @@ def cumprod(input: Any, dim: int, *, dtype: Any = None, out: Any = None) -> Any:
 
 def logcumsumexp(input: Any, dim: int, *, out: Any = None) -> Any:
     """Return the logarithms of running sums of exponentials along a dimension."""
+    if input._dtype.is_complex:
+        raise NotImplementedError("logcumsumexp() is not implemented for complex tensors")
     return _scan(_logcumsumexp, input, dim, None, out)
 
 

@@ -10,7 +10,7 @@ from multitorch.ops.common import wrap_dim
 from multitorch.ops.op import Op
 from multitorch.ops.parts import _diagonal_shape, diagonal
 from multitorch.ops.sizes import sizes_of
-from multitorch.ops.views import clone, reshape, transpose, view
+from multitorch.ops.views import clone, reshape, transpose, unsqueeze
 
 
 def _same(x: Any, *others: Any, **params: Any) -> Any:
@@ -182,18 +182,14 @@ def roll(input: Any, shifts: Any, dims: Any = None) -> Any:
     """
     shape = input._a.shape
     shifts = sizes_of("roll", (shifts,))
-    if dims is None or dims == ():
-        if len(shifts) != 1:
-            raise RuntimeError(
-                f"shifts and dimensions must align. shifts: {len(shifts)}, dims:0"
-            )
-        return reshape(roll(reshape(input, (-1,)), shifts, 0), shape) if prod(shape) else clone(input)
-    where = tuple([wrap_dim(d, len(shape)) for d in sizes_of("roll", (dims,))])
-    if len(shifts) != len(where):
+    dims = () if dims is None else sizes_of("roll", (dims,))
+    if len(shifts) != len(dims) and (dims or len(shifts) != 1):
         raise RuntimeError(
-            f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(where)}"
+            f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}"
         )
-    return _roll(input, shifts=shifts, dims=where) if prod(shape) else clone(input)
+    if not prod(shape) or not shape:
+        return clone(input)
+    return _roll(input, shifts=shifts, dims=tuple([wrap_dim(d, len(shape)) for d in dims]))
 
 
 def rot90(input: Any, k: int = 1, dims: Sequence[int] = (0, 1)) -> Any:
@@ -419,8 +415,8 @@ def _check_index_pad(shape: Sequence[int], pairs: Any, mode: str) -> None:
     for d, (n, (a, b)) in enumerate(zip(shape, pairs, strict=True)):
         if mode == "reflect" and max(a, b) >= n and (a or b):
             raise RuntimeError(
-                f"Padding size should be less than the corresponding input dimension, but got: "
-                f"padding ({a}, {b}) at dimension {d} of input {list(shape)}"
+                "Argument #4: Padding size should be less than the corresponding input dimension, "
+                f"but got: padding ({a}, {b}) at dimension {d} of input {list(shape)}"
             )
         if mode == "circular" and max(a, b) > n:
             raise RuntimeError("Padding value causes wrapping around more than once.")
@@ -446,19 +442,16 @@ def _each(function: Callable, tensors: tuple) -> Any:
     return tuple([function(x) for x in tensors])
 
 
-def _at_least(shapes: Callable) -> Callable:
-    def one(x: Any) -> Any:
-        shape = shapes(tuple(x._a.shape))
-        return x if shape == x._a.shape else view(x, shape)
-
-    return one
+def _one(x: Any) -> Any:
+    return x if x._a.ndim else reshape(x, (1,))
 
 
-_one = _at_least(lambda s: s or (1,))
-_two = _at_least(lambda s: (1,) * (2 - len(s)) + s)
-_three = _at_least(
-    lambda s: (s or (1,), (1, *s, 1), (*s, 1))[len(s)] if 0 < len(s) < 3 else s or (1, 1, 1)
-)
+def _two(x: Any) -> Any:
+    return unsqueeze(_one(x), 0) if x._a.ndim < 2 else x
+
+
+def _three(x: Any) -> Any:
+    return unsqueeze(_two(x), -1) if x._a.ndim < 3 else x
 
 
 def atleast_1d(*tensors: Any) -> Any:

@@ -55,9 +55,11 @@ _kthvalue = op("kthvalue", "x", outs="values indices", diff_outs=(0,), shape=_kt
 
 def _ordered(name: str, input: Any) -> None:
     if input._dtype.is_complex:
-        raise RuntimeError(f"{name}(): input tensor must be of non-complex type") if (
-            name == "sort"
-        ) else not_implemented(name, input._dtype)
+        raise (
+            RuntimeError(f"{name}(): input tensor must be of non-complex type")
+            if (name == "sort")
+            else not_implemented(name, input._dtype)
+        )
 
 
 def sort(
@@ -228,7 +230,9 @@ def bucketize(
     return searchsorted(boundaries, input, out_int32=out_int32, right=right, out=out)
 
 
-def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Any:
+def isin(
+    elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False
+) -> Any:
     """Return which elements occur in `test_elements`."""
     if not isinstance(elements, dispatch.Tensor):
         elements = test_elements.new_full((), elements)

@@ -10,9 +10,9 @@ from multitorch import dtypes
 from multitorch.ops import apply as dispatch
 from multitorch.ops import return_types
 from multitorch.ops.apply import write_out
-from multitorch.ops.common import reduced_shape, wrap_dim
+from multitorch.ops.common import constant, reduced_shape, wrap_dim
+from multitorch.ops.logic import isnan, where_op
 from multitorch.ops.op import op
-from multitorch.ops.pointwise import isnan, where_op
 from multitorch.ops.promote import not_implemented
 from multitorch.ops.reduce import even_rule, mean, pick_rule
 from multitorch.ops.reduction import (
@@ -27,11 +27,15 @@ from multitorch.ops.reduction import (
 # --- variance ------------------------------------------------------------------------------------
 
 
-def _spread(F: Any, g: Any, x: Any, x_shape: Any, dim: Any, correction: float, keepdim: bool) -> Any:
+def _spread(
+    F: Any, g: Any, x: Any, x_shape: Any, dim: Any, correction: float, keepdim: bool
+) -> Any:
     n = math.prod([x_shape[d] for d in dim])
     free = n - correction
     if free <= 0:
-        return F.unreduce(g, shape=x_shape, dim=dim, keepdim=keepdim) * (x * math.nan)
+        return F.unreduce(g, shape=x_shape, dim=dim, keepdim=keepdim) * (
+            x * constant(F, x, math.nan)
+        )
     g = g * 2 / free if free.__class__ is int else g * 2 / F.new_full(g, shape=(), value=free)
     return F.unreduce(g, shape=x_shape, dim=dim, keepdim=keepdim) * (
         x - F.mean(x, dim=dim, keepdim=True)
@@ -150,13 +154,11 @@ def _norm_rule(
     size = F.abs(x)
     if math.isinf(ord):
         hit = size == whole(out)
-        share = g / F.real(
-            F.sum(F.cast(hit, dtype=x_dtype), dim=dim, keepdim=keepdim)
-        )
+        share = g / F.real(F.sum(F.cast(hit, dtype=x_dtype), dim=dim, keepdim=keepdim))
         return F.sgn(x) * F.where(hit, whole(share), 0)
     safe = F.where(size == 0, 1, size)
-    scaled = F.where(size == 0, 0, F.pow(safe, ord - 1))
-    scale = g * F.where(out == 0, 0, F.pow(F.where(out == 0, 1, out), 1 - ord))
+    scaled = F.where(size == 0, 0, F.pow(safe, constant(F, size, ord - 1)))
+    scale = g * F.where(out == 0, 0, F.pow(F.where(out == 0, 1, out), constant(F, out, 1 - ord)))
     return F.sgn(x) * scaled * whole(scale)
 
 

@@ -1,7 +1,9 @@
 """Views: an alias group is a base tensor and the tensors made from it by view ops.
 
-A view holds `(base, steps)`, the chain of view ops that leads to it; the base knows its live views by
-weak references. On mutable backends members share memory. On immutable ones they are values, and a
+A view holds `(base, steps, root, root_steps)`: the chain of view ops that leads to it from the tensor
+that owns the memory, and from the one that owns the history. The two differ after `detach` and under
+`no_grad`: such a view is a root of its own (its `root` is None). The base knows its live views by weak
+references. On mutable backends members share memory. On immutable ones they are values, and a
 write to one member stores into the base and recomputes the others (`multitorch.ops.inplace`). The
 tape follows a write in the same way on both.
 """
@@ -43,13 +45,13 @@ def attach(t: Any, x: Any, *steps: Step) -> None:
     view = x._view
     if view is None:
         base = x
-        t._view = (x, steps)
-    elif len(view) == 2:
-        base = view[0]
-        t._view = (base, view[1] + steps)
+        t._view = (x, steps, x, steps)
     else:
-        base = view[0]
-        t._view = (base, view[1] + steps, False)
+        base, chain, root, root_chain = view
+        if root is None:
+            t._view = (base, chain + steps, x, steps)
+        else:
+            t._view = (base, chain + steps, root, root_chain + steps)
     views = base._views
     if views is None:
         base._views = [_reference(t)]
@@ -100,13 +102,20 @@ def apply_view(op: Op, x: Any, data: tuple = (), params: dict[str, Any] = _NO_PA
 
 
 def attach_untracked(t: Any) -> None:
-    """Mark a member that the tape does not follow through writes (`detach`, views under no_grad)."""
-    t._view = (*t._view[:2], False)
+    """Make a view a root of its own: it shares memory, and the tape does not follow it."""
+    base, steps, _, _ = t._view
+    t._view = (base, steps, None, ())
 
 
 def tracked(t: Any) -> bool:
-    """Whether the tape follows a view through in-place writes to its group."""
-    return len(t._view) == 2
+    """Whether the tape follows a view through in-place writes to the tensor it is a view of."""
+    return t._view[2] is not None
+
+
+def root_of(t: Any) -> Any:
+    """Return the tensor whose history a write to `t` changes: `t` itself unless it is a view."""
+    view = t._view
+    return t if view is None or view[2] is None else view[2]
 
 
 def live_views(base: Any) -> Iterator[Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from multitorch.dtypes import float32
 from multitorch.ops.optim import adam_step, amsgrad_step
+from multitorch.ops.views import view_as_real
 from multitorch.optim.optimizer import Optimizer, check_flags, check_lr
 from multitorch.tensor import Tensor
 
@@ -100,14 +101,14 @@ class Adam(Optimizer):
             )
         return loss
 
-    def _row(self, p: Tensor, group: dict[str, Any]) -> tuple[Tensor, ...]:
+    def _row(self, p: Tensor, group: dict[str, Any]) -> tuple[Any, ...]:
         state = self.state[p]
         if not state:
             _start(state, p, group["amsgrad"])
         m, v, step = state["exp_avg"], state["exp_avg_sq"], state["step"]
-        if group["amsgrad"]:
-            return p, p.grad, m, v, state["max_exp_avg_sq"], step
-        return p, p.grad, m, v, step
+        moments = (m, v, state["max_exp_avg_sq"]) if group["amsgrad"] else (m, v)
+        row = (p, p.grad, *moments, step)
+        return _in_real_numbers(row) if p.is_complex() else row
 
 
 class AdamW(Adam):
@@ -166,6 +167,11 @@ def _check_betas(betas: Betas) -> None:
                 raise ValueError(f"Tensor betas[{i}] must be 1-element")
         elif not 0.0 <= beta < 1.0:
             raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
+
+
+def _in_real_numbers(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return views in which real and imaginary parts are numbers of their own."""
+    return tuple(view_as_real(t.detach()) if t.is_complex() else t for t in row)
 
 
 def _start(state: dict[str, Any], p: Tensor, amsgrad: bool) -> None:

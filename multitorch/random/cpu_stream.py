@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from multitorch.random.shuffle import shuffled
+from multitorch.random.shuffle import inside_out, shuffled
 
 DEFAULT_SEED = 67280421310721
 STATE_SIZE = 5056
@@ -54,7 +54,7 @@ class CPUStream:
     """Draw what PyTorch's CPU generator draws.
 
     >>> CPUStream(0).uniform((3,), np.dtype("float32"))
-    array([0.49625653, 0.7682218 , 0.08847743], dtype=float32)
+    array([0.4962566 , 0.7682218 , 0.08847743], dtype=float32)
     """
 
     __slots__ = ("_bits", "_ints", "_seed", "_cached_normal")
@@ -202,9 +202,7 @@ class CPUStream:
             out[start : start + _CHUNK] = wide
         return out
 
-    def bernoulli(
-        self, shape: Shape, p: float | np.ndarray, dtype: np.dtype = _BOOL
-    ) -> np.ndarray:
+    def bernoulli(self, shape: Shape, p: float | np.ndarray, dtype: np.dtype = _BOOL) -> np.ndarray:
         """Draw 0 or 1 with probability `p` of 1; an array `p` is broadcast to `shape`.
 
         A scalar and a float64 array compare 53-bit uniforms, an array of another dtype 24-bit ones.
@@ -257,11 +255,12 @@ class CPUStream:
         return values.astype(dtype, copy=False).reshape(shape)
 
     def randperm(self, n: int, dtype: np.dtype = _INT64) -> np.ndarray:
-        """Draw a permutation of 0 … n-1 (Fisher-Yates, from the front)."""
+        """Draw a permutation of 0 … n-1 (Fisher-Yates: from the front, or inside out if long)."""
+        if n >= _RANDPERM_64_BITS_FROM:
+            partners = self.words64(n) % np.arange(1, n + 1, dtype=np.uint64)
+            return inside_out(partners.view(np.int64)).astype(dtype, copy=False)
         draws = max(n - 1, 0)
-        wide = n >= _RANDPERM_64_BITS_FROM
-        bits = self.words64(draws) if wide else self.words(draws)
-        ahead = (bits % np.arange(n, 1, -1, dtype=bits.dtype)).astype(np.int64)
+        ahead = (self.words(draws) % np.arange(n, 1, -1, dtype=np.uint32)).astype(np.int64)
         return shuffled(ahead + np.arange(draws), n).astype(dtype, copy=False)
 
     # --- normal -----------------------------------------------------------------------------------

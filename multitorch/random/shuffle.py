@@ -26,27 +26,41 @@ def _loop(partners: np.ndarray, n: int) -> np.ndarray:
 
 
 def _compose(partners: np.ndarray, n: int) -> np.ndarray:
-    steps = len(partners)
-    by_partner = _stable_argsort(partners)
-    sorted_partners = partners[by_partner]
-    repeats = sorted_partners[1:] == sorted_partners[:-1]
-
-    # The step before i that had the same partner, -1 if there is none.
-    before = np.full(steps, -1)
-    before[by_partner[1:]] = np.where(repeats, by_partner[:-1], -1)
-
-    # The last step before i whose partner was i: it left at i what lay at its own position.
-    ends = np.append(~repeats, True)
-    position, step = sorted_partners[ends], by_partner[ends]
+    before, position, step = _meetings(partners)
+    # The last step before i whose partner was i left at i what lay at its own position.
     step = np.where(step == position, before[step], step)
     source = np.arange(n)
     source[position[step >= 0]] = step[step >= 0]
     source = _roots(source)
 
     out = np.empty(n, np.int64)
-    out[:steps] = np.where(before >= 0, source[before], partners)
+    out[:-1] = np.where(before >= 0, source[before], partners)
     out[-1] = source[-1]
     return out
+
+
+def inside_out(partners: np.ndarray) -> np.ndarray:
+    """Return 0 … n-1 after the swaps (i, partners[i] <= i) for i = 0 … n-1."""
+    before, position, step = _meetings(partners)
+    here = np.arange(len(partners))
+    # Step i brings i to its partner, and from there what the step before had brought; if there was
+    # none, what the partner's own step had brought there.
+    brought = np.where(before >= 0, before, here)
+    out = brought[_roots(np.where(before >= 0, here, partners))]
+    later = step > position
+    out[position[later]] = step[later]
+    return out
+
+
+def _meetings(partners: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the step before with the same partner (or -1), and each partner with its last step."""
+    by_partner = _stable_argsort(partners)
+    sorted_partners = partners[by_partner]
+    repeats = sorted_partners[1:] == sorted_partners[:-1]
+    before = np.full(len(partners), -1)
+    before[by_partner[1:]] = np.where(repeats, by_partner[:-1], -1)
+    ends = np.append(~repeats, True)
+    return before, sorted_partners[ends], by_partner[ends]
 
 
 def _roots(parent: np.ndarray) -> np.ndarray:

@@ -47,7 +47,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     _check_probability(p)
     if not training or p == 0 or input.numel() == 0:
         return input
-    return into(input, lambda x: _drop(x, p)) if inplace else _drop(input, p)
+    return into(_drop, input, p) if inplace else _drop(input, p)
 
 
 def alpha_dropout(
@@ -57,7 +57,7 @@ def alpha_dropout(
     _check_probability(p)
     if not training or p == 0 or input.numel() == 0:
         return input
-    return into(input, lambda x: _alpha_drop(x, p)) if inplace else _alpha_drop(input, p)
+    return into(_alpha_drop, input, p) if inplace else _alpha_drop(input, p)
 
 
 def feature_alpha_dropout(
@@ -69,7 +69,7 @@ def feature_alpha_dropout(
         return input
     shape = _feature_shape(input)
     if inplace:
-        return into(input, lambda x: _alpha_drop(x, p, shape))
+        return into(_alpha_drop, input, p, shape)
     return _alpha_drop(input, p, shape)
 
 
@@ -78,7 +78,7 @@ def _feature_dropout(input: Tensor, p: float, training: bool, inplace: bool) -> 
     if not training or p == 0 or input.numel() == 0:
         return input
     shape = _feature_shape(input)
-    return into(input, lambda x: _drop(x, p, shape)) if inplace else _drop(input, p, shape)
+    return into(_drop, input, p, shape) if inplace else _drop(input, p, shape)
 
 
 def dropout1d(

@@ -4,47 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from multitorch import dtypes
 from multitorch.autograd import no_grad
 from multitorch.ops.activation import relu
-from multitorch.ops.index import embedding as _lookup
+from multitorch.ops.gather import embedding as _lookup
 from multitorch.ops.norm import batch_norm
 from multitorch.ops.pool import avg_pool1d, avg_pool2d, avg_pool3d
 from multitorch.ops.shape import pad
 from multitorch.tensor import Tensor
-
-
-def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
-    """Return int64 rows that are 1 at the given class and 0 elsewhere.
-
-    >>> import multitorch as torch
-    >>> torch.nn.functional.one_hot(torch.tensor([0, 2]), 3)
-    tensor([[1, 0, 0],
-            [0, 0, 1]])
-    """
-    if tensor.dtype is not dtypes.int64:
-        raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")
-    if tensor.numel() == 0:
-        if num_classes <= 0:
-            raise RuntimeError("Can not infer total number of classes from empty tensor.")
-        return tensor.new_zeros([*tensor.shape, num_classes])
-    if tensor.device.type != "meta":
-        num_classes = _checked_classes(tensor, num_classes)
-    rows = tensor.new_zeros([*tensor.shape, num_classes])
-    return rows.scatter_(-1, tensor.unsqueeze(-1), 1)
-
-
-def _checked_classes(tensor: Tensor, num_classes: int) -> int:
-    if int(tensor.min()) < 0:
-        raise RuntimeError("Class values must be non-negative.")
-    largest = int(tensor.max())
-    if num_classes == -1:
-        return largest + 1
-    if num_classes < 1:
-        raise RuntimeError("num_classes should be positive")
-    if num_classes <= largest:
-        raise RuntimeError("Class values must be smaller than num_classes.")
-    return num_classes
 
 
 def embedding(
@@ -67,7 +33,8 @@ def embedding(
         padding_idx %= rows
     if max_norm is not None:
         _shorten(weight, input, max_norm, norm_type)
-    return _lookup(input, weight, padding_idx, scale_grad_by_freq=scale_grad_by_freq, sparse=sparse)
+    padding = -1 if padding_idx is None else padding_idx
+    return _lookup(weight, input, padding, scale_grad_by_freq, sparse)
 
 
 def _shorten(weight: Tensor, index: Tensor, max_norm: float, norm_type: float) -> None:

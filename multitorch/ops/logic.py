@@ -1,0 +1,245 @@
+"""Comparison, logic, selection, extremes of two operands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from multitorch import dtypes
+from multitorch.ops import apply as dispatch
+from multitorch.ops.op import op
+from multitorch.ops.pointwise import swapped
+from multitorch.ops.promote import compare, integral, numeric, order, real, real_no_bool
+from multitorch.promotion import result_type
+
+# --- comparison ----------------------------------------------------------------------------------
+
+eq = op("eq", "x y", promote=compare).nondiff()
+ne = op("ne", "x y", promote=compare).nondiff()
+lt = op("lt", "x y", promote=order).nondiff()
+le = op("le", "x y", promote=order).nondiff()
+gt = op("gt", "x y", promote=order).nondiff()
+ge = op("ge", "x y", promote=order).nondiff()
+
+
+def _equality(function: Callable, name: str) -> Callable:
+    def method(self: Any, other: Any) -> Any:
+        try:
+            return function(self, other)
+        except TypeError:
+            return NotImplemented
+
+    method.__name__ = method.__qualname__ = name
+    return method
+
+
+isnan = op("isnan", "x", promote=compare).nondiff()
+isinf = op("isinf", "x", promote=compare).nondiff()
+isfinite = op("isfinite", "x", promote=compare).nondiff()
+isposinf = op("isposinf", "x", promote=order).nondiff()
+isneginf = op("isneginf", "x", promote=order).nondiff()
+signbit = op("signbit", "x", promote=order).nondiff()
+
+
+def isreal(input: Any) -> Any:
+    """Return whether each element's imaginary part is 0."""
+    return (input.imag if input._dtype.is_complex else input * 0).eq(0)
+
+
+def isclose(
+    input: Any, other: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
+) -> Any:
+    """Return where `|input - other| <= atol + rtol * |other|`."""
+    if input._dtype is not other._dtype:
+        raise RuntimeError(f"{input._dtype.scalar_name} did not match {other._dtype.scalar_name}")
+    if rtol < 0 or atol < 0:
+        name, value = ("rtol", rtol) if rtol < 0 else ("atol", atol)
+        raise RuntimeError(f"{name} must be greater than or equal to zero, but got {value}")
+    close = input == other
+    if equal_nan and input._dtype.inexact:
+        close = close | ((input != input) & (other != other))
+    if rtol == 0 and atol == 0:
+        return close
+    x, y = input, other
+    if not input._dtype.inexact:
+        x, y = x.to(dtypes.float64), y.to(dtypes.float64)
+    distance = abs(x - y)
+    return close | (isfinite(distance) & (distance <= atol + abs(rtol * y)))
+
+
+# --- logic ---------------------------------------------------------------------------------------
+
+logical_and = op("logical_and", "x y", promote=compare).nondiff()
+logical_or = op("logical_or", "x y", promote=compare).nondiff()
+logical_xor = op("logical_xor", "x y", promote=compare).nondiff()
+logical_not = op("logical_not", "x", promote=compare).nondiff()
+bitwise_and = op("bitwise_and", "x y", promote=integral).nondiff()
+bitwise_or = op("bitwise_or", "x y", promote=integral).nondiff()
+bitwise_xor = op("bitwise_xor", "x y", promote=integral).nondiff()
+bitwise_not = op("bitwise_not", "x", promote=integral).nondiff()
+bitwise_left_shift = op("bitwise_left_shift", "x y", promote=integral).nondiff()
+bitwise_right_shift = op("bitwise_right_shift", "x y", promote=integral).nondiff()
+gcd = op("gcd", "x y", promote=integral).nondiff()
+lcm = op("lcm", "x y", promote=integral).nondiff()
+
+
+# --- selection and extremes ----------------------------------------------------------------------
+
+where_op = op("where", "cond x y", promote=numeric, keep="cond").vjp(
+    x=lambda F, g, cond: F.where(cond, g, 0), y=lambda F, g, cond: F.where(cond, 0, g)
+)
+_maximum = op("maximum", "x y", promote=real).vjp(
+    x=lambda F, g, x, y: F.where(x < y, 0, F.where(x == y, g / 2, g)),
+    y=lambda F, g, x, y: F.where(y < x, 0, F.where(x == y, g / 2, g)),
+)
+_minimum = op("minimum", "x y", promote=real).vjp(
+    x=lambda F, g, x, y: F.where(x > y, 0, F.where(x == y, g / 2, g)),
+    y=lambda F, g, x, y: F.where(y > x, 0, F.where(x == y, g / 2, g)),
+)
+_fmax = op("fmax", "x y", promote=real).vjp(
+    x=lambda F, g, x, y: F.where(F.logical_or(x >= y, y != y), g, 0),
+    y=lambda F, g, x, y: F.where(F.logical_or(x >= y, y != y), 0, g),
+)
+_fmin = op("fmin", "x y", promote=real).vjp(
+    x=lambda F, g, x, y: F.where(F.logical_or(x <= y, y != y), g, 0),
+    y=lambda F, g, x, y: F.where(F.logical_or(x <= y, y != y), 0, g),
+)
+
+
+def where(condition: Any, input: Any = None, other: Any = None, *, out: Any = None) -> Any:
+    """Return `input` where the condition holds, `other` elsewhere; alone, the indices of true.
+
+    >>> multitorch.where(multitorch.tensor([True, False]), 1.0, 0.0)
+    tensor([1., 0.])
+    """
+    if input is None and other is None:
+        return condition.nonzero(as_tuple=True)
+    if condition._dtype is not dtypes.bool_:
+        if condition._dtype is not dtypes.uint8:
+            raise RuntimeError(
+                "where expected condition to be a boolean tensor, but got a tensor with dtype "
+                f"{condition._dtype.scalar_name}"
+            )
+        condition = condition != 0
+    if not isinstance(input, dispatch.Tensor) and not isinstance(other, dispatch.Tensor):
+        input = condition.new_full((), input, dtype=result_type(input, other))
+    return where_op(condition, input, other, out=out)
+
+
+def _tensors(name: str, function: Callable) -> Callable:
+    """Return a binary function that refuses numbers, as PyTorch does."""
+
+    def checked(input: Any, other: Any, *, out: Any = None) -> Any:
+        if other.__class__ in (int, float, complex, bool):
+            raise TypeError(
+                f"{name}(): argument 'other' (position 2) must be Tensor, not "
+                f"{type(other).__name__}"
+            )
+        return function(input, other) if out is None else function(input, other, out=out)
+
+    checked.__name__ = checked.__qualname__ = name
+    return checked
+
+
+maximum, minimum = _tensors("maximum", _maximum), _tensors("minimum", _minimum)
+fmax, fmin = _tensors("fmax", _fmax), _tensors("fmin", _fmin)
+
+
+def _clamp_bound(F: Any, g: Any, x: Any, min: Any, max: Any, upper: bool) -> Any:
+    if upper:
+        over = x > max if min is None else F.logical_or(x > max, max < min)
+        return F.where(over, g, 0)
+    under = x < min if max is None else F.logical_and(x < min, min < max)
+    return F.where(under, g, 0)
+
+
+def _clamp_inside(F: Any, g: Any, x: Any, min: Any, max: Any) -> Any:
+    if min is None or max is None:
+        return F.where(x <= max if min is None else x >= min, g, 0)
+    return F.where(F.logical_and(x >= min, x <= max), g, 0)
+
+
+_clamp = op("clamp", "x min max", promote=real_no_bool, node="ClampBackward1").vjp(x=_clamp_inside)
+_clamp_tensor = op(
+    "clamp_tensor", "x min max", promote=real_no_bool, kernel="clamp", node="ClampBackward0"
+).vjp(
+    x=_clamp_inside,
+    min=lambda F, g, x, min, max: _clamp_bound(F, g, x, min, max, False),
+    max=lambda F, g, x, min, max: _clamp_bound(F, g, x, min, max, True),
+)
+_clamp_min = op("clamp_min", "x min", promote=real).vjp(
+    x=lambda F, g, x, min: F.where(x >= min, g, 0), min=lambda F, g, x, min: F.where(x < min, g, 0)
+)
+_clamp_max = op("clamp_max", "x max", promote=real).vjp(
+    x=lambda F, g, x, max: F.where(x <= max, g, 0), max=lambda F, g, x, max: F.where(x > max, g, 0)
+)
+
+
+def clamp(input: Any, min: Any = None, max: Any = None, *, out: Any = None) -> Any:
+    """Return the input limited to [min, max]; the bounds are numbers or tensors.
+
+    >>> multitorch.tensor([-2.0, 0.5, 3.0]).clamp(0, 1)
+    tensor([0.0000, 0.5000, 1.0000])
+    """
+    if min is None and max is None:
+        raise ValueError("At least one of 'min' or 'max' must not be None")
+    bounds = [b for b in (min, max) if b is not None]
+    of_tensors = [isinstance(b, dispatch.Tensor) for b in bounds]
+    if len(set(of_tensors)) > 1:
+        raise TypeError(
+            "clamp() received an invalid combination of arguments: min and max must both be Tensors "
+            "or both be numbers"
+        )
+    return (_clamp_tensor if of_tensors[0] else _clamp)(input, min, max, out=out)
+
+
+def clamp_min(input: Any, min: Any, *, out: Any = None) -> Any:
+    """Return the input, raised to `min` where it is lower."""
+    return _clamp_min(input, min, out=out)
+
+
+def clamp_max(input: Any, max: Any, *, out: Any = None) -> Any:
+    """Return the input, lowered to `max` where it is higher."""
+    return _clamp_max(input, max, out=out)
+
+
+# --- the tables ----------------------------------------------------------------------------------
+
+
+def _where_method(self: Any, condition: Any, other: Any) -> Any:
+    return where(condition, self, other)
+
+
+_COMPARISONS = {"eq": eq, "ne": ne, "lt": lt, "le": le, "gt": gt, "ge": ge}
+_COMPARISONS |= {
+    "not_equal": ne, "less": lt, "less_equal": le, "greater": gt, "greater_equal": ge,
+}  # fmt: skip
+_CHANGES = {
+    f.__name__: f
+    for f in (
+        logical_and, logical_or, logical_xor, logical_not, bitwise_and, bitwise_or, bitwise_xor,
+        bitwise_not, bitwise_left_shift, bitwise_right_shift, gcd, lcm, clamp, clamp_min, clamp_max,
+    )
+} | _COMPARISONS | {"clip": clamp}  # fmt: skip
+_OTHERS = {
+    f.__name__: f
+    for f in (
+        isnan, isinf, isfinite, isposinf, isneginf, signbit, isreal, isclose, maximum, minimum, fmax,
+        fmin,
+    )
+}  # fmt: skip
+FUNCTIONS: dict[str, Callable] = {**_CHANGES, **_OTHERS, "where": where}
+METHODS: dict[str, Callable] = {
+    **_CHANGES, **_OTHERS, "where": _where_method,
+    "__eq__": _equality(eq, "__eq__"), "__ne__": _equality(ne, "__ne__"), "__lt__": lt,
+    "__le__": le, "__gt__": gt, "__ge__": ge, "__invert__": bitwise_not, "__and__": bitwise_and,
+    "__rand__": bitwise_and, "__or__": bitwise_or, "__ror__": bitwise_or, "__xor__": bitwise_xor,
+    "__rxor__": bitwise_xor, "__lshift__": bitwise_left_shift,
+    "__rlshift__": swapped(bitwise_left_shift), "__rshift__": bitwise_right_shift,
+    "__rrshift__": swapped(bitwise_right_shift),
+}  # fmt: skip
+INPLACE: dict[str, Callable] = {
+    **{name + "_": f for name, f in _CHANGES.items()},
+    "__iand__": bitwise_and, "__ior__": bitwise_or, "__ixor__": bitwise_xor,
+    "__ilshift__": bitwise_left_shift, "__irshift__": bitwise_right_shift,
+}  # fmt: skip
