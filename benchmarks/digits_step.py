@@ -1,6 +1,6 @@
 """One training step of the digits example: compiled by multitorch, and written by hand in JAX.
 
-    python benchmarks/digits_step.py [--json] [--rounds 15]
+    python -m benchmarks.digits_step [--json] [--rounds 15]
 
 The same arithmetic on both sides: convolutions, batch norm with running statistics, max pooling,
 dropout, cross entropy, Adam. Before the clock starts, the losses of a few steps without dropout are
@@ -16,11 +16,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import argparse
 import importlib.util
 import json
-import sys
 from collections.abc import Callable
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import jax
 import jax.numpy as jnp

@@ -1,6 +1,6 @@
 """Microseconds of one eager op: multitorch on cpu and jax, and PyTorch where it is installed.
 
-    python benchmarks/dispatch.py [--json] [--rounds 15]
+    python -m benchmarks.dispatch [--json] [--rounds 15]
 
 Matrices of 32x32 float32, so that the numbers tell what the dispatcher costs, with the tape off and
 on. All rivals take turns in one process, on one thread.
@@ -18,13 +18,9 @@ import argparse
 import importlib.util
 import json
 import statistics
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
 

@@ -1,6 +1,6 @@
 """What `import multitorch` costs beyond `import numpy`.
 
-python benchmarks/imports.py [--json]
+python -m benchmarks.imports [--json]
 """
 
 from __future__ import annotations

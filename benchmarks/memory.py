@@ -1,6 +1,6 @@
 """Show that a training loop leaves memory flat with the garbage collector off.
 
-    python benchmarks/memory.py --device cpu --steps 10000
+    python -m benchmarks.memory --device cpu --steps 10000
 
 Everything that a step makes must go away by reference counting alone: a cycle through a tensor
 or a node of the tape would keep a whole step's arrays until the collector ran.

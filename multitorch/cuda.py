@@ -67,17 +67,16 @@ def empty_cache() -> None:
 
 
 def manual_seed(seed: int) -> None:
-    """Seed the generator of CUDA devices; without a device, do nothing."""
-    if is_available():
-        manual_seed_all(seed)
+    """Seed the generators of CUDA devices; without a device, do nothing."""
+    manual_seed_all(seed)
 
 
 def manual_seed_all(seed: int) -> None:
-    """Seed the generators of all CUDA devices."""
-    from multitorch import random
+    """Seed the generators of all CUDA devices; without a device, do nothing."""
+    from multitorch.random.generator import default_for
 
     for index in range(device_count()):
-        random.default_generator_for(Device("cuda", index)).manual_seed(seed)
+        default_for(Device("cuda", index)).manual_seed(seed)
 
 
 def _require() -> None:

@@ -148,6 +148,9 @@ def pools() -> Iterator[Case]:
     yield case("AdaptiveAvgPool1d", 3, of=normal(2, 3, 8))
     yield case("AdaptiveAvgPool2d", (3, None), of=normal(2, 3, 8, 7))
     yield case("AdaptiveAvgPool2d", 1, of=normal(2, 3, 8, 7))
+    yield case("AdaptiveAvgPool3d", (2, None, 3), of=normal(2, 3, 4, 5, 6))
+    yield case("AdaptiveMaxPool1d", 3, of=normal(2, 3, 8))
+    yield case("AdaptiveMaxPool3d", (2, 5, 3), True, of=normal(2, 3, 4, 5, 6))
     yield case("AdaptiveMaxPool2d", (3, 2), of=normal(2, 3, 8, 7))
     yield case("AdaptiveMaxPool2d", (3, 2), True, of=normal(2, 3, 8, 7))
 

@@ -77,10 +77,9 @@ def run(code: str):
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c[0])
 def test_values_and_derivatives(oracle, device, case):
-    if "embedding" in case[0] and "scale" in case[0]:
-        compare(oracle, device, run(case[0]), *case[1:], order=1)
-    else:
-        compare(oracle, device, run(case[0]), *case[1:])
+    # PyTorch has no second derivative of scale_grad_by_freq; XLA would compile for minutes
+    order = 1 if "scale_grad" in case[0] or device != "cpu" else 2
+    compare(oracle, device, run(case[0]), *case[1:], order=order)
 
 
 INPLACE = [
@@ -112,7 +111,7 @@ def test_in_place(oracle, device, case, part):
         eval(code, {"x": view, "i": i, "y": y})
         return base * 1, view
 
-    compare(oracle, device, function, x, *rest)
+    compare(oracle, device, function, x, *rest, order=2 if device == "cpu" else 1)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int64", "bool", "complex64", "float16"])

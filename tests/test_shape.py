@@ -110,12 +110,12 @@ def run(code: str):
 
 @pytest.mark.parametrize("code, x", VIEWS + COPIES)
 def test_values_and_derivatives(oracle, device, code, x):
-    compare(oracle, device, run(code), x, order=2 if x.size else 1)
+    compare(oracle, device, run(code), x, order=2 if x.size and device == "cpu" else 1)
 
 
 @pytest.mark.parametrize("code, x, y", PAIRS)
 def test_joins(oracle, device, code, x, y):
-    compare(oracle, device, run(code), x, y)
+    compare(oracle, device, run(code), x, y, order=2 if device == "cpu" else 1)
 
 
 @pytest.mark.parametrize("code, x", VIEWS)

@@ -32,6 +32,11 @@ def _at_least_1d(*arrays):
     return tuple([jnp.reshape(a, (1,)) if not jnp.ndim(a) else a for a in arrays])
 
 
+def _add(x, where, values):
+    """Add at places; sums of bool are "or"."""
+    return x.at[where].max(values) if x.dtype == jnp.bool_ else x.at[where].add(values)
+
+
 def _part(src, index):
     if not jnp.ndim(src) or src.shape == index.shape:
         return src
@@ -57,8 +62,8 @@ def scatter(x, index, src, *, dim):
 def scatter_add(x, index, src, *, dim):
     if not x.ndim or not index.ndim:
         flat, where = _at_least_1d(x, index)
-        return flat.at[where].add(src).reshape(x.shape)
-    return x.at[_along(index, dim)].add(_part(src, index))
+        return _add(flat, where, src).reshape(x.shape)
+    return _add(x, _along(index, dim), _part(src, index))
 
 
 def _neutral(dtype, reduce):
@@ -99,7 +104,7 @@ def index_select(x, index, *, dim):
 def index_add(x, index, src, *, dim):
     if not x.ndim:
         return x + jnp.sum(src)
-    return x.at[(_ALL,) * dim + (jnp.ravel(index),)].add(src)
+    return _add(x, (_ALL,) * dim + (jnp.ravel(index),), src)
 
 
 def index_copy(x, index, src, *, dim):
@@ -127,8 +132,8 @@ def index(x, *indices):
 
 
 def index_put(x, values, *indices, accumulate):
-    at = x.at[_key(indices)]
-    return at.add(values) if accumulate else at.set(values)
+    where = _key(indices)
+    return _add(x, where, values) if accumulate else x.at[where].set(values)
 
 
 def take(x, index):
@@ -136,8 +141,8 @@ def take(x, index):
 
 
 def put_flat(x, index, source, *, accumulate):
-    at = jnp.ravel(x).at[jnp.ravel(index)]
-    out = at.add(jnp.ravel(source)) if accumulate else at.set(jnp.ravel(source))
+    flat, where, source = jnp.ravel(x), jnp.ravel(index), jnp.ravel(source)
+    out = _add(flat, where, source) if accumulate else flat.at[where].set(source)
     return out.reshape(x.shape)
 
 

@@ -16,9 +16,9 @@ Array = Any
 def cast(x: Array, *, dtype: np.dtype) -> Array:
     """Convert to another dtype; the imaginary part is dropped for a real one."""
     x = jnp.asarray(x)
-    if jnp.iscomplexobj(x) and not jnp.issubdtype(dtype, np.complexfloating) and dtype != bool:
+    if jnp.iscomplexobj(x) and not jnp.issubdtype(dtype, np.complexfloating) and dtype.kind != "b":
         x = x.real
-    if dtype == bool:
+    if dtype.kind == "b":
         return x != 0
     return x.astype(dtype)
 
@@ -84,7 +84,7 @@ def reciprocal(x: Array) -> Array:
 
 def pow(x: Array, y: Array) -> Array:
     """Return x to the power y; integers may have negative exponents, and then round to zero."""
-    if jnp.result_type(x) == bool:
+    if jnp.result_type(x).kind == "b":
         return jnp.logical_or(x, jnp.logical_not(y))
     if not _integral(x) or not _integral(y):
         x, y = _together(x, y)

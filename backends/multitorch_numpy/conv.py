@@ -1,9 +1,10 @@
 """Convolutions: gather windows into columns, then one matrix product per group and chunk.
 
-Columns are laid out as (channels · kernel, positions) with the positions of all samples side by side.
-With stride 1 they need no gathering at all: shifting the flattened, padded input by one constant per
-kernel element gives every window (plus some positions across borders, dropped at the end), so the
-copies run over long contiguous rows. The batch is cut into chunks that keep columns near the cache.
+Columns are laid out as (channels · kernel, positions), the positions of all samples side by side.
+With stride 1 they need no gathering at all: shifting the flattened, padded input by one constant
+per kernel element gives every window (plus some positions across borders, dropped at the end), so
+the copies run over long contiguous rows. The batch is cut into chunks that keep columns near the
+cache.
 """
 
 from __future__ import annotations
@@ -210,7 +211,7 @@ def im2col(
 ) -> Array:
     plan = _Plan(x.shape[2:], kernel, stride, padding, dilation, flat=False)
     n, channels = x.shape[:2]
-    cols = plan.columns(x).reshape(channels * math.prod(kernel), n, math.prod(plan.out))
+    cols = plan.columns(x).reshape(channels * _prod(kernel), n, _prod(plan.out))
     return np.ascontiguousarray(cols.swapaxes(0, 1))
 
 
@@ -218,7 +219,7 @@ def col2im(
     y: Array, *, size: Sizes, kernel: Sizes, stride: Sizes, padding: Pads, dilation: Sizes
 ) -> Array:
     plan = _Plan(size, kernel, stride, padding, dilation, flat=False)
-    n, channels = y.shape[0], y.shape[1] // math.prod(kernel)
+    n, channels = y.shape[0], y.shape[1] // _prod(kernel)
     dtype, y = y.dtype, _widen(y)
     image = plan.scatter(np.ascontiguousarray(y.swapaxes(0, 1)), channels, n)
     return np.ascontiguousarray(image).astype(dtype, copy=False)

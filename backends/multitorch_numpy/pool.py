@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from multitorch_numpy import activation as _activation
+
 Array = Any
 Sizes = tuple[int, ...]
 
@@ -72,7 +74,7 @@ def _separable(ufunc: Any, x: Array, size: Sizes, kernel: Sizes, stride: Sizes, 
             continue
         x = ufunc(parts[0], parts[1])
         for part in parts[2:]:
-            ufunc(x, part, x)
+            ufunc(x, part, out=x)
     return x
 
 
@@ -140,9 +142,9 @@ def max_pool_backward(
         hit &= free
         free ^= hit
         if apart:
-            np.copyto(dx[window], g, where=hit)
+            dx[window] = _activation._keep(hit, g)
         else:
-            dx[window] += np.where(hit, g, g.dtype.type(0))
+            dx[window] += _activation._keep(hit, g)
     if free.any():  # windows whose maximum is NaN
         dx = _through_indices(g, x, padded.shape, size, kernel, stride, padding, dilation)
     lead = x.ndim - len(size)

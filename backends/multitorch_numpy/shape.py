@@ -218,12 +218,14 @@ def new_zeros(x, *, shape):
 
 
 def new_full(x, *, shape, value):
-    return np.full(shape, value, x.dtype)
+    return filled(x, value, shape=shape)
 
 
 def filled(x, value, *, shape):
     """Return an array of one value with the dtype of `x`."""
-    return np.full(shape, value, x.dtype)
+    out = np.empty(shape, x.dtype)
+    out.fill(value)
+    return out
 
 
 def iota(x, *, size, dtype):

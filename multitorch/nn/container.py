@@ -154,7 +154,7 @@ class ModuleList(_Indexed):
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return type(self)(list(self._modules.values())[index])
+            return type(self)(list(self)[index])
         return self._modules[self._name_at(index)]
 
     def __setitem__(self, index: Any, module: Module) -> None:

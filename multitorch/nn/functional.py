@@ -6,6 +6,9 @@ compositions of other ops stand in ``multitorch.nn.composite``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from multitorch.nn.composite.activation import (
     celu,
     celu_,
@@ -112,7 +115,10 @@ from multitorch.ops.norm import batch_norm, group_norm, layer_norm, rms_norm
 from multitorch.ops.pool import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
     adaptive_max_pool2d,
+    adaptive_max_pool3d,
     avg_pool1d,
     avg_pool2d,
     avg_pool3d,
@@ -125,7 +131,13 @@ from multitorch.ops.shape import pad
 __all__ = [
     "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool1d_with_indices",
     "adaptive_max_pool2d",
+    "adaptive_max_pool2d_with_indices",
+    "adaptive_max_pool3d",
+    "adaptive_max_pool3d_with_indices",
     "alpha_dropout",
     "avg_pool1d",
     "avg_pool2d",
@@ -182,8 +194,11 @@ __all__ = [
     "lp_pool3d",
     "margin_ranking_loss",
     "max_pool1d",
+    "max_pool1d_with_indices",
     "max_pool2d",
+    "max_pool2d_with_indices",
     "max_pool3d",
+    "max_pool3d_with_indices",
     "mish",
     "mse_loss",
     "multi_margin_loss",
@@ -225,3 +240,20 @@ __all__ = [
     "triplet_margin_with_distance_loss",
     "unfold",
 ]
+
+
+def _with_indices(pool: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
+    def both(input: Any, *args: Any, return_indices: bool = True, **kwargs: Any) -> Any:
+        return pool(input, *args, return_indices=True, **kwargs)
+
+    both.__name__ = both.__qualname__ = f"{pool.__name__}_with_indices"
+    both.__doc__ = f"Return {pool.__name__} and the positions of the maxima."
+    return both
+
+
+max_pool1d_with_indices = _with_indices(max_pool1d)
+max_pool2d_with_indices = _with_indices(max_pool2d)
+max_pool3d_with_indices = _with_indices(max_pool3d)
+adaptive_max_pool1d_with_indices = _with_indices(adaptive_max_pool1d)
+adaptive_max_pool2d_with_indices = _with_indices(adaptive_max_pool2d)
+adaptive_max_pool3d_with_indices = _with_indices(adaptive_max_pool3d)

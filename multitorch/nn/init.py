@@ -232,8 +232,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
         raise ValueError("Only tensors with 2 or more dimensions are supported")
     if tensor.numel() == 0:
         return tensor
-    from multitorch.linalg import qr
-
+    qr = _qr()
     rows, columns = tensor.size(0), tensor.numel() // tensor.size(0)
     with no_grad():
         flat = tensor.new_empty([rows, columns]).normal_(0, 1, generator=generator)
@@ -242,6 +241,14 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
         q = q * r.diagonal().sign()
         tensor.copy_((q.t() if rows < columns else q).reshape(tensor.shape))
         return tensor.mul_(gain)
+
+
+def _qr() -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    try:
+        from multitorch.linalg import qr
+    except ImportError:
+        raise NotImplementedError("nn.init.orthogonal_ needs multitorch.linalg.qr") from None
+    return qr
 
 
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> Tensor:

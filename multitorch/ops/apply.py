@@ -37,21 +37,94 @@ def make_apply(op: Op) -> Callable:
     """Return the function that applies `op`, specialised by its number of operands."""
     count = len(op.args)
     if len(op.outs) > 1 or op.variadic or op.keep or count > 2:
-        return _general(op)
+        return _several(op)
     if op.promote is None:
-        return _unary_with_params(op) if count == 1 else _general(op)
+        return _unary_with_params(op) if count == 1 else _several(op)
     simple = op.joint is None and all(kind in ("arg", "out") for kind, _ in op.plan)
     if not simple:
-        return _general(op)
+        return _several(op)
     return _unary(op) if count == 1 else _binary(op)
 
 
-def _general(op: Op) -> Callable:
+def _several(op: Op) -> Callable:
+    """Any number of operands: tensors of one device (and dtype, where the op promotes)."""
+    kernels, plan = op.kernels, op.plan
+    fast = None if op.promote is None else op.promote.fast
+    kept = [name in op.keep for name in op.args]
+    count, diff_outs = len(kept), op.diff_outs
+    metas = op.broadcasts or op.promote is not None
+
     def function(*args: Any, out: Any = None, **params: Any) -> Any:
-        return apply_general(op, args, params, out)
+        if capturing or out is not None:
+            return apply_general(op, args, params, out)
+        dev = dtype = None
+        recorded = False
+        raws = []
+        for i, t in enumerate(args):
+            if isinstance(t, Tensor):
+                if dev is None:
+                    dev = t._dev
+                elif t._dev is not dev:
+                    return apply_general(op, args, params)
+                if fast is not None and not (i < count and kept[i]):
+                    if dtype is None:
+                        dtype = t._dtype
+                    elif t._dtype is not dtype:
+                        return apply_general(op, args, params)
+                if t._node is not None:
+                    recorded = True
+                raws.append(t._a)
+            elif t is None or fast is None:
+                raws.append(t)
+            else:
+                return apply_general(op, args, params)
+        if dev is None or (fast is not None and dtype not in fast):
+            return apply_general(op, args, params)
+        try:
+            result = kernels[dev](*raws, **params)
+        except Exception:
+            return apply_general(op, args, params)
+        if result.__class__ is tuple:
+            outs = tuple([wrap(a, dev) for a in result])
+        else:
+            outs = (wrap(result, dev),)
+        if recorded and diff_outs and (not modes.off_threads or modes.is_grad_enabled()):
+            _put_node(op, args, raws, params, outs, dev, plan, metas)
+        return outs if result.__class__ is tuple else outs[0]
 
     function.__name__ = function.__qualname__ = op.name
     return function
+
+
+def _put_node(
+    op: Op, args: tuple, raws: Any, params: dict, outs: tuple, dev: Any, plan: tuple, metas: bool
+) -> Node:
+    """Put a node for a finished call on the tape."""
+    n = _new(Node)
+    n.op = op
+    n.dev = dev
+    edges: list[Any] = []
+    for t in args:
+        if isinstance(t, Tensor):
+            node = t._node
+            edges.append(t if node is LEAF else node)
+        else:
+            edges.append(None)
+    n.edges = tuple(edges)
+    n.saved = saved_values(plan, raws, params, outs)
+    n.meta = _meta(args, raws) if metas else None
+    n.extra = None
+    n.seq = next_seq()
+    n.where = user_place(_getframe(2))
+    if len(op.diff_outs) == 1:
+        t = outs[op.diff_outs[0]]
+        if t._dtype.inexact:  # a cast to integers ends the graph
+            t._node = n
+    else:
+        for k, i in enumerate(op.diff_outs):
+            if outs[i]._dtype.inexact:
+                outs[i]._node = Output(n, k)
+    return n
 
 
 def _unary(op: Op) -> Callable:
@@ -207,7 +280,7 @@ def _unary_with_params(op: Op) -> Callable:
         t._dtype = x._dtype if a.dtype is xa.dtype else from_numpy_dtype[a.dtype]
         t._view = None
         node = x._node
-        if node is not None and records and (not modes.off_threads or modes.is_grad_enabled()):
+        if node is not None and records and t._dtype.inexact and (not modes.off_threads or modes.is_grad_enabled()):
             n = t._node = _new(Node)
             n.op = op
             n.dev = dev
@@ -449,30 +522,10 @@ def record(
     """Put a node for a finished call on the tape, if some operand requires grad."""
     if not op.diff_outs or (modes.off_threads and not modes.is_grad_enabled()):
         return None
-    edges = tuple([tape.edge_of(t) if isinstance(t, Tensor) else None for t in args])
-    for edge in edges:
-        if edge is not None:
-            break
-    else:
+    if not any(isinstance(t, Tensor) and t._node is not None for t in args):
         return None
-    n = _new(Node)
-    n.op = op
-    n.dev = dev
-    n.edges = edges
-    n.saved = saved_values(op.plan, raws, params, outs)
-    n.meta = _meta(args, raws) if op.broadcasts or op.promote is not None else None
-    n.extra = None
-    n.seq = next_seq()
-    n.where = user_place(_getframe(2))
-    if len(op.diff_outs) == 1:
-        t = outs[op.diff_outs[0]]
-        if t._dtype.inexact:  # a cast to integers ends the graph
-            t._node = n
-    else:
-        for k, i in enumerate(op.diff_outs):
-            if outs[i]._dtype.inexact:
-                outs[i]._node = Output(n, k)
-    return n
+    metas = op.broadcasts or op.promote is not None
+    return _put_node(op, args, raws, params, outs, dev, op.plan, metas)
 
 
 def saved_values(plan: tuple, raws: Any, params: dict[str, Any], outs: tuple) -> tuple[Any, ...]:

@@ -20,7 +20,8 @@ def wrap_dim(dim: Any, ndim: int) -> int:
     if -limit <= dim < 0:
         return dim + limit
     raise IndexError(
-        f"Dimension out of range (expected to be in range of [{-limit}, {limit - 1}], but got {dim})"
+        f"Dimension out of range (expected to be in range of [{-limit}, {limit - 1}], but got "
+        f"{dim})"
     )
 
 

@@ -1,8 +1,8 @@
 """Convolutions, and the gathering of windows (unfold, fold).
 
-Three bilinear ops, the convolution, its gradient by the input and its gradient by the weight, are each
-other's derivatives; so that any order of differentiation needs these three kernels only. A transposed
-convolution is the gradient by the input.
+Three bilinear ops, the convolution, its gradient by the input and its gradient by the weight, are
+each other's derivatives; so that any order of differentiation needs these three kernels only. A
+transposed convolution is the gradient by the input.
 """
 
 from __future__ import annotations

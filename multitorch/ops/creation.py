@@ -18,6 +18,7 @@ from multitorch.ops import apply as dispatch
 from multitorch.ops.apply import wrap
 from multitorch.ops.op import Op
 from multitorch.ops.shape import filled
+from multitorch.ops.shape import new_zeros as _zeros
 from multitorch.ops.sizes import sizes_of
 from multitorch.promotion import promote_types
 
@@ -36,11 +37,8 @@ def anchor(dev: Any, dtype: DType) -> Any:
 
 
 def _full(shape: tuple[int, ...], value: Any, dtype: DType, dev: Any) -> Any:
-    if dev.backend.mutable and not dispatch.capturing:
-        a = dev.backend.full(
-            value, shape=shape, dtype=dtype.numpy(), type=dev.type, index=dev.ordinal
-        )
-        return wrap(a, dev)
+    if value == 0 and value.__class__ is int:
+        return _zeros(anchor(dev, dtype), shape=shape)
     return filled(anchor(dev, dtype), value, shape=shape)
 
 

@@ -123,7 +123,7 @@ def _is_mask(item: Any) -> bool:
 class _Analysis:
     """Walks along a key: collects view steps, and index tensors by dimension of their result."""
 
-    __slots__ = ("dim", "indices", "original", "shape", "steps", "x")
+    __slots__ = ("dim", "indices", "original", "shape", "single", "steps", "x")
 
     def __init__(self, x: Any, key: Any) -> None:
         self.x, self.shape = x, list(x._a.shape)
@@ -131,6 +131,7 @@ class _Analysis:
         self.steps: list[tuple] = []
         self.indices: dict[int, Any] = {}
         items = _as_tuple(key)
+        self.single = x._dev.backend.mutable and len(items) == 1
         used = sum([_consumed(item) for item in items])
         if used > len(self.shape):
             raise IndexError(f"too many indices for tensor of dimension {len(self.shape)}")
@@ -228,6 +229,10 @@ class _Analysis:
                     f"of the indexed tensor {list(self.x.shape)} at index {self.original + k}"
                 )
         mask = self.placed(mask)
+        if self.single and mask._dtype is dtypes.bool_ and not dispatch.capturing:
+            # arrays that are memory can be indexed by a mask as it is
+            self.indices[self.dim] = mask
+            return
         for found in nonzero(mask, as_tuple=True):
             self.indices[self.dim] = found
             self.dim += 1
@@ -255,7 +260,17 @@ class _Analysis:
 
         if isinstance(data, np.ndarray):
             dtype = None
+        if not self.x._dev.backend.mutable:
+            self.check_bounds(np.asarray(data))
         return tensor(data, dtype=dtype, device=self.x._dev)
+
+    def check_bounds(self, indices: np.ndarray) -> None:
+        """Look at indices that come from the host: a device would clamp or skip them in silence."""
+        if indices.dtype.kind in "iu" and indices.size and self.dim < len(self.shape):
+            n = self.shape[self.dim]
+            for index in (int(indices.min()), int(indices.max())):
+                if not -n <= index < n:
+                    raise _out_of_bounds(index, self.original, n)
 
     def placed(self, item: Any) -> Any:
         """Return an index tensor on the device of the indexed one (PyTorch lets it be on the cpu)."""
@@ -301,22 +316,70 @@ def _walk(x: Any, steps: Sequence[tuple]) -> Any:
     return t
 
 
-def getitem(x: Any, key: Any) -> Any:
-    """Return `x[key]`: a view for integers, slices, None and `...`, else a copy."""
-    kind = key.__class__
-    if kind is int:
-        shape = x._a.shape
-        if shape:
-            n = shape[0]
-            if 0 <= key < n:
-                return apply_view(_select, x, (key,), _DIM0)
-            if -n <= key < 0:
-                return apply_view(_select, x, (key + n,), _DIM0)
-            raise _out_of_bounds(key, 0, n)
+_IN_DIM = tuple([{"dim": d} for d in range(64)])
+
+
+def _basic_steps(shape: tuple[int, ...], key: tuple) -> list[tuple] | None:
+    """Return the view steps of a key of integers and slices alone, None for other keys."""
+    if len(key) > len(shape):
+        return None
+    steps: list[tuple] = []
+    dim = 0
+    for at, item in enumerate(key):
+        n = shape[at]
+        if item.__class__ is int:
+            if not -n <= item < n:
+                raise _out_of_bounds(item, at, n)
+            steps.append((_select, (item if item >= 0 else item + n,), _IN_DIM[dim]))
+        elif item.__class__ is slice:
+            if item != _FULL:
+                step = _slice_step(item, dim, n)
+                if step is not None:
+                    steps.append(step)
+            dim += 1
+        else:
+            return None
+    return steps
+
+
+def _slice_step(item: slice, dim: int, n: int) -> tuple | None:
+    """Return the view step for a slice of n elements, None if it takes them all."""
+    first, last, step = item.indices(n)
+    if step <= 0:
+        raise ValueError("step must be greater than zero")
+    length = (last - first + step - 1) // step if last > first else 0
+    if length == n and step == 1:
+        return None
+    return _slice, (first,), {"dim": dim, "length": length, "step": step}
+
+
+def _first_index(index: int, shape: tuple[int, ...]) -> int:
+    """Return an index into the first dimension counted from the front."""
+    if not shape:
         raise IndexError(
             "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` "
             "in C++ to convert a 0-dim tensor to a number"
         )
+    n = shape[0]
+    if 0 <= index < n:
+        return index
+    if -n <= index < 0:
+        return index + n
+    raise _out_of_bounds(index, 0, n)
+
+
+def getitem(x: Any, key: Any) -> Any:
+    """Return `x[key]`: a view for integers, slices, None and `...`, else a copy."""
+    kind = key.__class__
+    if kind is int:
+        return apply_view(_select, x, (_first_index(key, x._a.shape),), _DIM0)
+    if kind is tuple or kind is slice:
+        steps = _basic_steps(x._a.shape, key if kind is tuple else (key,))
+        if steps is not None:
+            return _walk(x, steps) if steps else alias(x)
+    elif isinstance(key, dispatch.Tensor) and key._dtype is dtypes.int64:
+        if key._dev is x._dev and key._a.ndim and x._a.ndim:
+            return _index(x, key)
     found = _Analysis(x, key)
     if found.steps:
         view = _walk(x, found.steps)
@@ -350,19 +413,32 @@ def setitem(x: Any, key: Any, value: Any) -> None:
     """Store `value`, broadcast and cast, where `x[key]` reads."""
     if not isinstance(value, dispatch.Tensor):
         value = _number(x, value)
-    found = _Analysis(x, key)
-    if found.indices:
-        _put(_walk(x, found.steps), found.dense(), value)
-    elif not _store_raw(x, found.steps, value):
-        view = _walk(x, found.steps) if found.steps else x
-        if isinstance(value, dispatch.Tensor):
-            copy_(view, _without_leading_ones(value, view._a.ndim))
-        else:
-            fill_(view, value)
+    kind = key.__class__
+    steps = None
+    if kind is int:
+        steps = [(_select, (_first_index(key, x._a.shape),), _DIM0)]
+    elif kind is tuple or kind is slice:
+        steps = _basic_steps(x._a.shape, key if kind is tuple else (key,))
+    if steps is None:
+        found = _Analysis(x, key)
+        steps = found.steps
+        if found.indices:
+            _put(_walk(x, steps), found.dense(), value)
+            return
+    if _store_raw(x, steps, value):
+        return
+    view = _walk(x, steps) if steps else x
+    if isinstance(value, dispatch.Tensor):
+        copy_(view, _without_leading_ones(value, view._a.ndim))
+    else:
+        fill_(view, value)
 
 
 def _number(x: Any, value: Any) -> Any:
     """Return what is stored as a Python number that fits the dtype of `x`."""
+    kind = value.__class__
+    if kind is float and x._dtype.inexact or kind is int and x._dtype is dtypes.int64:
+        return value
     if isinstance(value, np.generic):
         value = value.item()
     if not isinstance(value, (int, float, complex)):
@@ -407,7 +483,9 @@ def _store_raw(x: Any, steps: Sequence[tuple], value: Any) -> bool:
     for op, data, params in steps:
         a = op.kernels[dev](a, *data, **params)
     if isinstance(value, dispatch.Tensor):
-        value = expand(_without_leading_ones(value, a.ndim), a.shape)._a
+        if value._a.shape != a.shape:
+            value = expand(_without_leading_ones(value, a.ndim), tuple(a.shape))
+        value = value._a
     dev.backend.write(a, value)
     log_write(dev.backend.buffer(x._a))
     return True
@@ -415,18 +493,22 @@ def _store_raw(x: Any, steps: Sequence[tuple], value: Any) -> bool:
 
 def _put(view: Any, indices: list[Any], value: Any) -> None:
     """Store at index tensors."""
-    _check_broadcast(indices)
     if isinstance(value, dispatch.Tensor):
         value = value.to(view._dtype) if value._dtype is not view._dtype else value
         if value._dev is not view._dev and not value._a.ndim:
             value = value.to(view._dev)
     else:
         value = view.new_full((), value)
+    if value._a.ndim and any([i is not None and i._dtype is dtypes.bool_ for i in indices]):
+        indices = list(nonzero(indices[-1], as_tuple=True))
+    _check_broadcast(indices)
     _put_into(view, indices, value, False)
 
 
 def _check_values(x: Any, indices: Sequence[Any], values: Any) -> Any:
     """Return the values ready to be broadcast to `x[indices]`, or raise PyTorch's error."""
+    if not values._a.ndim:
+        return values
     target = indexed_shape(x._a.shape, [i if i is None else i._a for i in indices])
     shape = tuple(values._a.shape)
     kept = shape

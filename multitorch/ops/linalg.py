@@ -1,7 +1,7 @@
 """Products of matrices and vectors, and what is built from them.
 
-The three products `x y`, `x yᴴ` and `xᴴ y` are each other's derivatives, so that three kernels carry
-every order of differentiation without a transposed copy.
+The three products `x y`, `x yᴴ` and `xᴴ y` are each other's derivatives, so that three kernels
+carry every order of differentiation without a transposed copy.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from multitorch import dtypes
 from multitorch.dtypes import dtype
 from multitorch.ops import apply as dispatch
 from multitorch.ops.apply import broadcast_shape, write_out
-from multitorch.ops.op import Op, op
+from multitorch.ops.op import op
 from multitorch.ops.promote import Promotion, not_implemented
 from multitorch.promotion import NUMBER, Operand
 
@@ -93,10 +93,14 @@ def _tn_shape(x: Any, y: Any) -> tuple:
 _mm = op("mm", "x y", promote=_same, broadcasts=False, shape=_matrix_shape).vjp(
     x=lambda F, g, y: F.mm_nt(g, y), y=lambda F, g, x: F.mm_tn(x, g)
 )
-_mm_nt = op("mm_nt", "x y", promote=_same, broadcasts=False, shape=_nt_shape, node="MmBackward0").vjp(
+_mm_nt = op(
+    "mm_nt", "x y", promote=_same, broadcasts=False, shape=_nt_shape, node="MmBackward0"
+).vjp(
     x=lambda F, g, y: F.mm(g, y), y=lambda F, g, x: F.mm_tn(g, x)
 )
-_mm_tn = op("mm_tn", "x y", promote=_same, broadcasts=False, shape=_tn_shape, node="MmBackward0").vjp(
+_mm_tn = op(
+    "mm_tn", "x y", promote=_same, broadcasts=False, shape=_tn_shape, node="MmBackward0"
+).vjp(
     x=lambda F, g, y: F.mm_nt(y, g), y=lambda F, g, x: F.mm(x, g)
 )
 _matmul = op("matmul", "x y", promote=_same, shape=_matrix_shape, node="UnsafeView").vjp(
@@ -247,8 +251,8 @@ def dot(input: Tensor, tensor: Tensor, *, out: Tensor | None = None) -> Tensor:
     n, m = input.shape[0], tensor.shape[0]
     if n != m:
         raise RuntimeError(
-            f"inconsistent tensor size, expected tensor [{n}] and src [{m}] to have the same number "
-            f"of elements, but got {n} and {m} elements respectively"
+            f"inconsistent tensor size, expected tensor [{n}] and src [{m}] to have the same "
+            f"number of elements, but got {n} and {m} elements respectively"
         )
     result = _dot(input, tensor)
     return result if out is None else write_out(out, result)
@@ -298,6 +302,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
                 f"mat1 and mat2 shapes cannot be multiplied ({rows}x{input.shape[-1]} and "
                 f"{weight.shape[1]}x{weight.shape[0]})"
             )
+        if input.ndim == 1:
+            return linear(input.unsqueeze(0), weight, bias).squeeze(0)
         if bias is None:
             if input.ndim == 2 and not input._dtype.is_complex:
                 return _mm_nt(input, weight)

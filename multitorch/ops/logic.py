@@ -24,6 +24,8 @@ ge = op("ge", "x y", promote=order).nondiff()
 
 def _equality(function: Callable, name: str) -> Callable:
     def method(self: Any, other: Any) -> Any:
+        if other is None:
+            return NotImplemented
         try:
             return function(self, other)
         except TypeError:
@@ -182,13 +184,13 @@ def clamp(input: Any, min: Any = None, max: Any = None, *, out: Any = None) -> A
     tensor([0.0000, 0.5000, 1.0000])
     """
     if min is None and max is None:
-        raise ValueError("At least one of 'min' or 'max' must not be None")
+        raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     bounds = [b for b in (min, max) if b is not None]
     of_tensors = [isinstance(b, dispatch.Tensor) for b in bounds]
     if len(set(of_tensors)) > 1:
         raise TypeError(
-            "clamp() received an invalid combination of arguments: min and max must both be Tensors "
-            "or both be numbers"
+            "clamp() received an invalid combination of arguments: min and max must both be "
+            "Tensors or both be numbers"
         )
     return (_clamp_tensor if of_tensors[0] else _clamp)(input, min, max, out=out)
 
@@ -204,6 +206,14 @@ def clamp_max(input: Any, max: Any, *, out: Any = None) -> Any:
 
 
 # --- the tables ----------------------------------------------------------------------------------
+
+
+def _invert(self: Any) -> Any:
+    if self._dtype.inexact:
+        raise TypeError(
+            "~ (operator.invert) is only implemented on integer and Boolean-type tensors"
+        )
+    return bitwise_not(self)
 
 
 def _where_method(self: Any, condition: Any, other: Any) -> Any:
@@ -224,15 +234,15 @@ _CHANGES = {
 _OTHERS = {
     f.__name__: f
     for f in (
-        isnan, isinf, isfinite, isposinf, isneginf, signbit, isreal, isclose, maximum, minimum, fmax,
-        fmin,
+        isnan, isinf, isfinite, isposinf, isneginf, signbit, isreal, isclose, maximum, minimum,
+        fmax, fmin,
     )
 }  # fmt: skip
 FUNCTIONS: dict[str, Callable] = {**_CHANGES, **_OTHERS, "where": where}
 METHODS: dict[str, Callable] = {
     **_CHANGES, **_OTHERS, "where": _where_method,
     "__eq__": _equality(eq, "__eq__"), "__ne__": _equality(ne, "__ne__"), "__lt__": lt,
-    "__le__": le, "__gt__": gt, "__ge__": ge, "__invert__": bitwise_not, "__and__": bitwise_and,
+    "__le__": le, "__gt__": gt, "__ge__": ge, "__invert__": _invert, "__and__": bitwise_and,
     "__rand__": bitwise_and, "__or__": bitwise_or, "__ror__": bitwise_or, "__xor__": bitwise_xor,
     "__rxor__": bitwise_xor, "__lshift__": bitwise_left_shift,
     "__rlshift__": swapped(bitwise_left_shift), "__rshift__": bitwise_right_shift,

@@ -183,8 +183,8 @@ def _soft_cross_entropy(
     classes = x.shape[dim]
     if weight is not None and weight.shape != (classes,):
         raise RuntimeError(
-            f"cross_entropy: weight tensor should be defined either for all {classes} classes or no "
-            f"classes but got weight tensor of shape: {list(weight.shape)}"
+            f"cross_entropy: weight tensor should be defined either for all {classes} classes or "
+            f"no classes but got weight tensor of shape: {list(weight.shape)}"
         )
     if smoothing:
         target = target * (1 - smoothing) + smoothing / classes

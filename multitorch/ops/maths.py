@@ -334,9 +334,9 @@ def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1, out: Any 
     if builtins.all(t._dtype.category < FLOAT for t in (input, tensor1, tensor2)):
         raise RuntimeError(
             "Integer division with addcdiv is no longer supported, and in a future release addcdiv "
-            "will perform a true division of tensor1 and tensor2. The historic addcdiv behavior can "
-            "be implemented as (input + value * torch.trunc(tensor1 / tensor2)).to(input.dtype) for "
-            "integer inputs and as (input + value * tensor1 / tensor2) for float inputs."
+            "will perform a true division of tensor1 and tensor2. The historic addcdiv behavior "
+            "can be implemented as (input + value * torch.trunc(tensor1 / tensor2)).to("
+            "input.dtype) for integer inputs and as (input + value * tensor1 / tensor2) for float inputs."
         )
     return _addcdiv(input, tensor1, tensor2, value, out=out)
 
@@ -349,9 +349,9 @@ rad2deg = op("rad2deg", "x", promote=real_to_float, node="Rad2Deg").vjp(x=lambda
 # --- the tables ----------------------------------------------------------------------------------
 
 _UNARY = (
-    exp, exp2, expm1, log, log2, log10, log1p, sigmoid, logit, sin, cos, tan, asin, acos, atan, sinh,
-    cosh, tanh, asinh, acosh, atanh, sinc, erf, erfc, erfinv, lgamma, digamma, i0, floor, ceil,
-    trunc, frac, round, nan_to_num, deg2rad, rad2deg,
+    exp, exp2, expm1, log, log2, log10, log1p, sigmoid, logit, sin, cos, tan, asin, acos, atan,
+    sinh, cosh, tanh, asinh, acosh, atanh, sinc, erf, erfc, erfinv, lgamma, digamma, i0, floor,
+    ceil, trunc, frac, round, nan_to_num, deg2rad, rad2deg,
 )  # fmt: skip
 _OTHERS = (
     logaddexp, logaddexp2, xlogy, atan2, hypot, mvlgamma, copysign, nextafter, heaviside, ldexp,

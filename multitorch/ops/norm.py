@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from multitorch import dtypes
 from multitorch.dtypes import dtype
 from multitorch.ops.common import reduced_shape
@@ -43,7 +45,8 @@ _input_dtype = _InputDtype("input_dtype", lambda name, d: d, fast=frozenset())
 def _normalized_shapes(
     x: Any, weight: Any, bias: Any, *, dim: Sizes, eps: float
 ) -> tuple:
-    stats = reduced_shape(x.shape, dim, True), x.dtype
+    d = np.dtype(np.float32) if x.dtype.itemsize == 2 else x.dtype
+    stats = reduced_shape(x.shape, dim, True), d
     return (x.shape, x.dtype), stats, stats
 
 
@@ -182,8 +185,8 @@ def _check_normalized(x: Tensor, normalized_shape: Sequence[int]) -> Sizes:
     if tuple(x.shape[-len(shape) :]) != shape:
         inner = ", ".join(str(n) for n in shape)
         raise RuntimeError(
-            f"Given normalized_shape={list(shape)}, expected input with shape [*, {inner}], but got "
-            f"input of size{list(x.shape)}"
+            f"Given normalized_shape={list(shape)}, expected input with shape [*, {inner}], "
+            f"but got input of size{list(x.shape)}"
         )
     return shape
 
@@ -197,7 +200,9 @@ def group_norm(
 ) -> Tensor:
     """Normalize each group of channels of each sample."""
     if input.ndim < 2:
-        raise RuntimeError(f"Expected at least 2 dimensions for input tensor but received {input.ndim}")
+        raise RuntimeError(
+            f"Expected at least 2 dimensions for input tensor but received {input.ndim}"
+        )
     n, channels, *rest = input.shape
     if num_groups <= 0 or channels % num_groups:
         raise RuntimeError(

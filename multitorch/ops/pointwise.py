@@ -14,10 +14,10 @@ from multitorch.ops.op import op
 from multitorch.ops.promote import (
     Promotion,
     no_bool,
+    not_implemented,
     numeric,
     real,
     real_no_bool,
-    real_to_real,
     to_float,
 )
 
@@ -93,21 +93,21 @@ def add(input: Any, other: Any, *, alpha: Any = 1, out: Any = None) -> Any:
     >>> multitorch.add(multitorch.tensor([1, 2]), 10)
     tensor([11, 12])
     """
-    if alpha != 1:
+    if alpha != 1 or alpha is True:
         other = _alpha(input, other, alpha, "add")
     return _add(input, other) if out is None else _add(input, other, out=out)
 
 
 def sub(input: Any, other: Any, *, alpha: Any = 1, out: Any = None) -> Any:
     """Return `input - alpha * other`."""
-    if alpha != 1:
+    if alpha != 1 or alpha is True:
         other = _alpha(input, other, alpha, "sub")
     return _sub(input, other) if out is None else _sub(input, other, out=out)
 
 
 def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Any:
     """Return `other - alpha * input`."""
-    if alpha != 1:
+    if alpha != 1 or alpha is True:
         input = _alpha(input, input, alpha, "rsub")
     return _rsub(input, other)
 
@@ -133,6 +133,10 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Any = 
         "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found "
         f"'{rounding_mode}'"
     )
+
+
+# what these do when they get two operands and nothing else
+add.op, sub.op, mul.op, div.op = _add.op, _sub.op, _mul.op, _div.op  # type: ignore[attr-defined]
 
 
 def true_divide(input: Any, other: Any, *, out: Any = None) -> Any:
@@ -183,7 +187,7 @@ _pow = op("pow", "x y", promote=numeric, node="PowBackward1").vjp(
     y=lambda F, g, x, y, out: g * F.conj(_times_log(F, out, x, y)),
 )
 _pow_scalar = op("pow_scalar", "x y", promote=numeric, kernel="pow", node="PowBackward0").vjp(
-    x=lambda F, g, x, y: g * F.conj(F.where(y == 0, 0, y * F.pow_scalar(x, y - 1)))
+    x=lambda F, g, x, y: g * F.conj(F.where(y == 0, 0, y * F.pow(x, y - 1)))
 )
 _rpow = op("rpow", "x y", promote=numeric, node="PowBackward2").vjp(
     x=lambda F, g, x, y, out: g * F.conj(_times_log(F, out, y, x))
@@ -243,11 +247,18 @@ def real_shape(x: Any) -> tuple[Any, Any]:
     return x.shape, x.dtype if kind != "c" else _real_dtype(x.dtype)
 
 
+def _no_bool(name: str, d: Any) -> Any:
+    if d is dtypes.bool_:
+        raise not_implemented(name, d)
+    return d
+
+
 def _real_dtype(dtype: Any) -> Any:
     return dtypes.from_numpy_dtype[dtype].to_real().numpy()
 
 
-abs = op("abs", "x", promote=real_to_real, shape=real_shape).vjp(x=lambda F, g, x: g * F.sgn(x))
+_magnitude = Promotion("magnitude", _no_bool, fast=real_no_bool.fast)
+abs = op("abs", "x", promote=_magnitude, shape=real_shape).vjp(x=lambda F, g, x: g * F.sgn(x))
 sign = op("sign", "x", promote=real).vjp(x=zeros_like)
 sgn = op("sgn", "x", promote=numeric).vjp(
     x=lambda F, g, x, out: F.where(

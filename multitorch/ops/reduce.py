@@ -202,8 +202,8 @@ def _extreme(name: str, whole: Callable, along: Callable, pairwise: str) -> Call
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = (
-        f"Return the {name}imum of all elements, (values, indices) along `dim`, or the elementwise\n"
-        f"{name}imum of two tensors."
+        f"Return the {name}imum of all elements, (values, indices) along `dim`, or the\n"
+        f"elementwise {name}imum of two tensors."
     )
     return function
 

@@ -9,16 +9,21 @@ from typing import Any
 
 def sizes_of(name: str, args: tuple) -> tuple[int, ...]:
     """Return the sizes in `f(2, 3)`, `f((2, 3))` or `f(torch.Size((2, 3)))` as a tuple of ints."""
-    if len(args) == 1 and args[0].__class__ is not int and hasattr(args[0], "__iter__"):
+    if len(args) == 1:
         first = args[0]
-        if hasattr(first, "ndim") and not first.ndim:
-            return (first.__index__(),)
-        args = tuple(first)
+        if first.__class__ is int:
+            return args
+        if first.__class__ is tuple:
+            args = first
+        elif hasattr(first, "__iter__") and getattr(first, "ndim", 1):
+            args = tuple(first)
     for n in args:
         if n.__class__ is not int:
-            break
-    else:
-        return args
+            return _as_ints(name, args)
+    return args
+
+
+def _as_ints(name: str, args: tuple) -> tuple[int, ...]:
     try:
         return tuple([n.__index__() for n in args])
     except (AttributeError, TypeError):
@@ -31,28 +36,23 @@ def sizes_of(name: str, args: tuple) -> tuple[int, ...]:
 def infer_sizes(shape: tuple[int, ...], a: Any) -> tuple[int, ...]:
     """Return `shape` with its -1 replaced so that it holds as many elements as the array `a`."""
     numel = prod(a.shape)
-    if -1 in shape:
-        if shape.count(-1) > 1:
-            raise RuntimeError("only one dimension can be inferred")
-        known = -prod(shape)
-        if known == 0:
-            if numel:
-                raise _misfit(shape, numel)
-            raise RuntimeError(
-                f"cannot reshape tensor of 0 elements into shape {list(shape)} because the "
-                "unspecified dimension size -1 can be any value and is ambiguous"
-            )
-        if min(shape) < -1:
-            raise RuntimeError(f"invalid shape dimension {min(shape)}")
-        if numel % known:
-            raise _misfit(shape, numel)
-        rest = numel // known
-        return tuple([rest if n == -1 else n for n in shape])
-    if prod(shape) != numel or (shape and min(shape) < 0):
-        if shape and min(shape) < 0:
-            raise RuntimeError(f"invalid shape dimension {min(shape)}")
+    if prod(shape) == numel and (not shape or min(shape) >= 0):
+        return shape
+    if shape and min(shape) < -1:
+        raise RuntimeError(f"invalid shape dimension {min(shape)}")
+    if -1 not in shape:
         raise _misfit(shape, numel)
-    return shape
+    if shape.count(-1) > 1:
+        raise RuntimeError("only one dimension can be inferred")
+    known = -prod(shape)
+    if known == 0 and not numel:
+        raise RuntimeError(
+            f"cannot reshape tensor of 0 elements into shape {list(shape)} because the "
+            "unspecified dimension size -1 can be any value and is ambiguous"
+        )
+    if known == 0 or numel % known:
+        raise _misfit(shape, numel)
+    return tuple([numel // known if n == -1 else n for n in shape])
 
 
 def _misfit(shape: tuple[int, ...], numel: int) -> RuntimeError:

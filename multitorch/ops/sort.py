@@ -14,6 +14,7 @@ from multitorch.ops.op import op
 from multitorch.ops.promote import not_implemented
 from multitorch.ops.reduce import pick_rule
 from multitorch.ops.reduction import shape_value_index
+from multitorch.promotion import promote_types
 
 # --- order ---------------------------------------------------------------------------------------
 
@@ -195,7 +196,8 @@ def searchsorted(
         sorted_sequence = sorted_sequence.gather(-1, sorter)
     input = _value_tensor(sorted_sequence, input)
     _check_search(sorted_sequence, input)
-    t = _searchsorted(sorted_sequence, input, right=bool(right))
+    d = promote_types(sorted_sequence._dtype, input._dtype)
+    t = _searchsorted(sorted_sequence.to(d), input.to(d), right=bool(right))
     t = t.to(dtypes.int32) if out_int32 else t
     return t if out is None else write_out(out, t)
 
@@ -205,12 +207,6 @@ def _value_tensor(like: Any, value: Any) -> Any:
 
 
 def _check_search(seq: Any, values: Any) -> None:
-    if seq._dtype is not values._dtype:
-        raise RuntimeError(
-            "torch.searchsorted(): boundary tensor and input value tensor should have same dtype, "
-            f"but got boundary tensor dtype {seq._dtype.scalar_name.lower()} and input value tensor "
-            f"dtype {values._dtype.scalar_name.lower()}"
-        )
     if seq._a.ndim != 1 and tuple(seq.shape[:-1]) != tuple(values.shape[:-1]):
         raise RuntimeError(
             "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 "
@@ -237,8 +233,6 @@ def isin(
     if not isinstance(elements, dispatch.Tensor):
         elements = test_elements.new_full((), elements)
     test_elements = _value_tensor(elements, test_elements)
-    from multitorch.promotion import promote_types
-
     d = promote_types(elements._dtype, test_elements._dtype)
     t = _isin(elements.to(d), test_elements.to(d))
     return ~t if invert else t
@@ -255,7 +249,9 @@ def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Any:
     >>> multitorch.bincount(multitorch.tensor([0, 2, 2]))
     tensor([1, 0, 2])
     """
-    if input._a.ndim != 1 or input._dtype.category != dtypes.INTEGER:
+    if input._dtype.category != dtypes.INTEGER:
+        raise not_implemented("bincount", input._dtype)
+    if input._a.ndim != 1:
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     if minlength < 0:
         raise RuntimeError("minlength should be >= 0")

@@ -12,9 +12,11 @@ from typing import Any
 
 from multitorch.dtypes import dtype as DType
 from multitorch.dtypes import to_dtype
+from multitorch.ops import apply as dispatch
 from multitorch.ops.common import wrap_dim
 from multitorch.ops.op import Op
 from multitorch.ops.sizes import broadcast_sizes, infer_sizes, sizes_of, view_strides
+from multitorch.size import Size
 from multitorch.ops.view import apply_view, attach_untracked, tracked, view_op
 
 # --- declarations ---------------------------------------------------------------------------------
@@ -157,13 +159,31 @@ def _viewable(x: Any, shape: tuple[int, ...]) -> bool:
     return view_strides(x._a.shape, x.stride(), shape) is not None
 
 
+def _reshaped_memory(x: Any, args: tuple) -> Any:
+    """Return a view of contiguous memory at once; None where sizes need a closer look."""
+    if dispatch.capturing or not x._dev.backend.is_contiguous(x._a):
+        return None
+    if len(args) == 1 and args[0].__class__ is not int:
+        args = args[0]
+        if args.__class__ is not tuple and args.__class__ is not Size:
+            return None
+    try:
+        return apply_view(_view, x, (), {"shape": args})
+    except (TypeError, ValueError):
+        return None
+
+
 def view(input: Any, *args: Any, dtype: Any = None, size: Any = None) -> Any:
     """Return the same memory seen with another shape or dtype.
 
     >>> multitorch.arange(6).view(2, -1).shape
     torch.Size([2, 3])
     """
-    if dtype is not None or (len(args) == 1 and args[0].__class__ is DType):
+    if dtype is None and size is None:
+        found = _reshaped_memory(input, args)
+        if found is not None:
+            return found
+    if dtype is not None or (args and args[0].__class__ is DType):
         return view_as_dtype(input, dtype or args[0])
     target = infer_sizes(sizes_of("view", (size,) if size is not None else args), input._a)
     if not _viewable(input, target):
@@ -180,6 +200,10 @@ def reshape(input: Any, *args: Any, shape: Any = None) -> Any:
     >>> multitorch.arange(6).reshape(3, 2).tolist()
     [[0, 1], [2, 3], [4, 5]]
     """
+    if shape is None:
+        found = _reshaped_memory(input, args)
+        if found is not None:
+            return found
     target = infer_sizes(sizes_of("reshape", (shape,) if shape is not None else args), input._a)
     if _viewable(input, target):
         return apply_view(_view, input, (), {"shape": target})
@@ -274,13 +298,14 @@ def squeeze(input: Any, dim: Any = None) -> Any:
     """
     shape = input._a.shape
     if dim is None:
-        op, drop = _squeeze, range(len(shape))
-    elif isinstance(dim, (tuple, list)):
-        op, drop = _squeeze_dims, [wrap_dim(d, len(shape)) for d in dim]
-    else:
-        op, drop = _squeeze_dim, (wrap_dim(dim, len(shape)),)
+        return apply_view(_squeeze, input, (), {"shape": tuple([n for n in shape if n != 1])})
+    if dim.__class__ is int:
+        d = wrap_dim(dim, len(shape))
+        kept = shape[:d] + shape[d + 1 :] if shape and shape[d] == 1 else shape
+        return apply_view(_squeeze_dim, input, (), {"shape": kept})
+    drop = [wrap_dim(d, len(shape)) for d in dim]
     kept = tuple([n for d, n in enumerate(shape) if n != 1 or d not in drop])
-    return apply_view(op, input, (), {"shape": kept})
+    return apply_view(_squeeze_dims, input, (), {"shape": kept})
 
 
 def unsqueeze(input: Any, dim: int) -> Any:

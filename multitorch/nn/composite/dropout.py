@@ -6,6 +6,7 @@ import math
 import warnings
 
 from multitorch.nn.composite.activation import into
+from multitorch.ops.random import keep_mask
 from multitorch.tensor import Tensor
 
 _ALPHA = 1.7580993408473766  # minus the limit of selu at -infinity
@@ -20,8 +21,10 @@ def _drop(input: Tensor, p: float, mask_shape: list[int] | None = None) -> Tenso
     """Zero elements (or whole broadcast slices) with probability p, and scale the rest."""
     if p == 1:
         return input * 0.0
-    noise = input.detach().new_empty(input.shape if mask_shape is None else mask_shape)
-    noise.bernoulli_(1 - p)
+    if mask_shape is None:
+        noise = keep_mask(input, 1 - p)
+    else:
+        noise = input.detach().new_empty(mask_shape).bernoulli_(1 - p)
     return input * noise.div_(1 - p)
 
 

@@ -144,26 +144,28 @@ def gaussian_nll_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """Return 0.5 (log var + (x - y)² / var): the negative log-likelihood of y ~ N(x, var)."""
-    if isinstance(var, (int, float)):
-        if var < 0:
-            raise ValueError("var has negative entry/entries")
-        var = input.detach().new_full(input.shape, float(var))
-    elif bool((var < 0).any()):
-        raise ValueError("var has negative entry/entries")
-    if var.shape != input.shape:
-        if input.shape[:-1] == var.shape:
-            var = var.unsqueeze(-1)
-        elif not (input.shape[:-1] == var.shape[:-1] and var.shape[-1:] == (1,)):
-            _check_broadcasts(var, input)
+    variance = _variance(var, input)
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(reduction + " is not valid")
     # The floor of the variance is a constant to autograd: the gradient goes to var itself.
-    floored = var + (var.detach().clamp(min=eps) - var.detach())
+    floor = variance.detach().clamp(min=eps)
+    floored = variance + (floor - variance.detach())
     difference = input - target
     loss = 0.5 * (floored.log() + difference * difference / floored)
     if full:
         loss = loss + 0.5 * math.log(2 * math.pi)
     return reduce_loss(loss, reduction)
+
+
+def _variance(var: Tensor | float, input: Tensor) -> Tensor:
+    """Return the variances as a tensor that broadcasts against the input."""
+    given = var if isinstance(var, Tensor) else input.detach().new_full(input.shape, float(var))
+    if bool((given < 0).any()):
+        raise ValueError("var has negative entry/entries")
+    if given.shape == input.shape[:-1]:
+        return given.unsqueeze(-1)
+    _check_broadcasts(given, input)
+    return given
 
 
 def _check_broadcasts(var: Tensor, input: Tensor) -> None:

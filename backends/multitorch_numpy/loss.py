@@ -1,0 +1,122 @@
+"""Losses: log-probabilities are picked by index, gradients written into one buffer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from multitorch_numpy import activation as _activation
+
+Array = Any
+
+
+def _rows(x: Array) -> Array:
+    """Return (N, C, …) with the classes last, as a view; (C,) as one row."""
+    return x[None] if x.ndim == 1 else np.moveaxis(x, 1, -1)
+
+
+def _check(target: Array, valid: Array, classes: int) -> None:
+    wrong = valid & ((target < 0) | (target >= classes))
+    if wrong.any():
+        raise IndexError(f"Target {target[wrong].flat[0]} is out of bounds.")
+
+
+def _kept(target: Array, ignore: int, classes: int) -> tuple[Array, Array]:
+    """Return indices that are safe to use, flat, and which of them count."""
+    flat = target.reshape(-1)
+    if flat.dtype.kind == "u":
+        flat = flat.astype(np.int64)
+    valid = flat != ignore
+    _check(flat, valid, classes)
+    return (flat if valid.all() else np.where(valid, flat, 0)), valid
+
+
+def _weights(index: Array, valid: Array, weight: Array, dtype: Any) -> Array:
+    if weight is None:
+        return valid.astype(dtype)
+    return np.where(valid, weight[index], dtype.type(0))
+
+
+def _wide(a: Array) -> Array:
+    return a if a is None or a.dtype.char in "fd" else a.astype(np.float32)
+
+
+def nll_loss(
+    x: Array, target: Array, weight: Array, *, reduction: str, ignore: int
+) -> tuple[Array, Array]:
+    """Return -w[y] x[y], and the sum of the weights that count."""
+    dtype, x, weight = x.dtype, _wide(x), _wide(weight)
+    rows = _rows(x)
+    index, valid = _kept(target, ignore, rows.shape[-1])
+    w = _weights(index, valid, weight, x.dtype)
+    picked = np.take_along_axis(rows, index.reshape(*rows.shape[:-1], 1), -1).reshape(-1)
+    losses = np.where(valid, -picked * w, x.dtype.type(0))
+    total = np.add.reduce(w)
+    if reduction == "none":
+        return losses.reshape(target.shape).astype(dtype, copy=False), total.astype(dtype)
+    out = np.add.reduce(losses)
+    return (out / total if reduction == "mean" else out).astype(dtype), total.astype(dtype)
+
+
+def _coefficients(
+    g: Array, index: Array, valid: Array, weight: Array, total: Array, reduction: str
+) -> Array:
+    w = _weights(index, valid, weight, g.dtype)
+    if reduction == "none":
+        return g.reshape(-1) * w
+    return w * (g / total if reduction == "mean" else g)
+
+
+def nll_loss_backward(
+    g: Array, target: Array, weight: Array, total: Array, *, shape: tuple, reduction: str,
+    ignore: int,
+) -> Array:  # fmt: skip
+    """Return the gradient of `nll_loss` by its input of this shape."""
+    dx = np.zeros(shape, g.dtype)
+    rows = _rows(dx)
+    index, valid = _kept(target, ignore, rows.shape[-1])
+    c = _coefficients(g, index, valid, weight, total, reduction)
+    at = (*rows.shape[:-1], 1)
+    np.put_along_axis(rows, index.reshape(at), -c.reshape(at), -1)
+    return dx
+
+
+def cross_entropy(
+    x: Array, target: Array, weight: Array, *, reduction: str, ignore: int
+) -> tuple[Array, Array, Array]:
+    """Return the loss, log softmax(x), and the sum of the weights that count."""
+    logp = _activation.log_softmax(x, dim=1 if x.ndim > 1 else 0)
+    out, total = nll_loss(logp, target, weight, reduction=reduction, ignore=ignore)
+    return out, logp, total
+
+
+def cross_entropy_backward(
+    g: Array, logp: Array, target: Array, weight: Array, total: Array, *, reduction: str,
+    ignore: int,
+) -> Array:  # fmt: skip
+    """Return (softmax(x) - one hot) w g."""
+    dtype = g.dtype
+    g, logp, weight, total = _wide(g), _wide(logp), _wide(weight), _wide(total)
+    dx = np.exp(logp)
+    rows = _rows(dx)
+    index, valid = _kept(target, ignore, rows.shape[-1])
+    c = _coefficients(g, index, valid, weight, total, reduction)
+    at = (*rows.shape[:-1], 1)
+    index = index.reshape(at)
+    np.put_along_axis(rows, index, np.take_along_axis(rows, index, -1) - 1, -1)
+    rows *= c.reshape(at)
+    return dx.astype(dtype, copy=False)
+
+
+def mse_loss(x: Array, y: Array, *, reduction: str) -> Array:
+    """Return (x - y)²."""
+    d = np.subtract(x, y)
+    d = np.multiply(d, d)
+    if reduction == "none":
+        return d
+    if d.dtype.char not in "fdFD":
+        total = np.add.reduce(d, None, np.float32)
+        return (total / d.size if reduction == "mean" else total).astype(d.dtype)
+    total = np.add.reduce(d, None)
+    return total / d.dtype.type(d.size) if reduction == "mean" else total

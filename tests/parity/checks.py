@@ -1,0 +1,319 @@
+"""What is checked of an op: one function per property, run over a few samples of the database.
+
+A check raises AssertionError (or whatever multitorch raised); it returns how many samples it ran.
+"""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+import multitorch
+from tests.parity.adapter import (
+    Op,
+    assert_same,
+    rebind,
+    resolve,
+    to_multitorch,
+    to_torch,
+    tolerances,
+)
+
+LISTED = 64
+"""How many samples of an op are listed; the ones that run are spread evenly over these."""
+UNINITIALIZED = {"empty", "empty_like", "empty_strided", "new_empty"}
+Samples = list[Any]
+
+
+def sample_inputs(op: Op, dtype: torch.dtype, count: int, requires_grad: bool = False) -> Samples:
+    """Return `count` samples spread over the first ones of the database, or all if it is 0."""
+    torch.manual_seed(0)
+    every = op.sample_inputs("cpu", dtype, requires_grad=requires_grad)
+    samples = list(every if not count else itertools.islice(every, LISTED))
+    if not count or len(samples) <= count:
+        return samples
+    step = (len(samples) - 1) / max(count - 1, 1)
+    return [samples[round(i * step)] for i in range(count)]
+
+
+class Call:
+    """One sample on both sides: PyTorch's arguments and multitorch's."""
+
+    def __init__(self, op: Op, sample: Any, device: str) -> None:
+        self.op, self.sample, self.device = op, sample, device
+        self.theirs = (sample.input, tuple(sample.args), dict(sample.kwargs))
+        self.ours = to_multitorch(self.theirs, device)
+        function = resolve(op)
+        assert function is not None
+        self.function = function
+
+    def expected(self, function: Callable | None = None, **extra: Any) -> Any:
+        """Run PyTorch's function."""
+        x, args, kwargs = self.theirs
+        torch.manual_seed(3)
+        return (function or self.op.op)(x, *args, **kwargs, **extra)
+
+    def actual(self, function: Callable | None = None, **extra: Any) -> Any:
+        """Run multitorch's function."""
+        x, args, kwargs = self.ours
+        multitorch.manual_seed(3)
+        return (function or self.function)(x, *args, **kwargs, **extra)
+
+    def same(self, actual: Any, expected: Any, dtype: torch.dtype) -> None:
+        """Compare results; of uninitialized memory, only the kind."""
+        actual = to_torch(actual)
+        if self.op.name in UNINITIALIZED:
+            actual, expected = torch.zeros_like(actual), torch.zeros_like(expected)
+        assert_same(actual, expected, **tolerances(self.op, dtype))
+
+
+def calls(op: Op, device: str, dtype: torch.dtype, count: int, **kw: Any) -> Iterator[Call]:
+    """Yield the samples that PyTorch itself accepts."""
+    for sample in sample_inputs(op, dtype, count, **kw):
+        yield Call(op, sample, device)
+
+
+def quietly(function: Callable) -> Any:
+    """Call a function of PyTorch's; return None if it refuses."""
+    try:
+        return function()
+    except Exception:
+        return None
+
+
+# --- values
+
+
+def forward(dtype: torch.dtype) -> Callable:
+    """Return the check of values, dtypes and shapes for inputs of a dtype."""
+
+    def check(op: Op, device: str, count: int) -> int:
+        ran = 0
+        for call in calls(op, device, dtype, count):
+            expected = quietly(call.expected)
+            if expected is None:
+                continue
+            call.same(call.actual(), expected, dtype)
+            ran += 1
+        return ran
+
+    return check
+
+
+def method(op: Op, device: str, count: int) -> int:
+    """Check the method of `Tensor`."""
+    theirs, ran = op.get_method(), 0
+    for call in calls(op, device, _float(op), count):
+        expected = quietly(lambda call=call: call.expected(theirs))
+        if expected is None:
+            continue
+        ours = getattr(multitorch.Tensor, theirs.__name__)
+        call.same(call.actual(ours), expected, _float(op))
+        ran += 1
+    return ran
+
+
+def inplace(op: Op, device: str, count: int) -> int:
+    """Check the method that overwrites its input: values, identity and, if any, gradients."""
+    theirs, ran = op.get_inplace(), 0
+    dtype = torch.float64 if torch.float64 in op.supported_dtypes("cpu") else _float(op)
+    grads = op.supports_inplace_autograd and _differentiable(op, dtype)
+    for call in calls(op, device, dtype, count, requires_grad=grads):
+        if call.sample.broadcasts_input or not isinstance(call.sample.input, torch.Tensor):
+            continue
+        x, args, kwargs = call.theirs
+        target = x.clone()
+        torch.manual_seed(3)
+        if quietly(lambda t=target, a=args, k=kwargs: theirs(t, *a, **k)) is None:
+            continue
+        ours = getattr(multitorch.Tensor, theirs.__name__)
+        x, args, kwargs = call.ours
+        written = x.clone()
+        multitorch.manual_seed(3)
+        result = ours(written, *args, **kwargs)
+        assert result is written, "the result is not the tensor written to"
+        call.same(written, target, dtype)
+        if grads and target.requires_grad:
+            _compare_gradients(call, written, target, dtype, order=1)
+        ran += 1
+    return ran
+
+
+def out(op: Op, device: str, count: int) -> int:
+    """Check `out=`, with a result of the right shape and with an empty one that grows to it."""
+    ran = 0
+    for call in calls(op, device, _float(op), count):
+        expected = quietly(call.expected)
+        if expected is None:
+            continue
+        many = isinstance(expected, tuple)
+        results = expected if many else (expected,)
+        if not all(isinstance(t, torch.Tensor) for t in results):
+            continue
+        given = tuple(torch.empty(0 if ran % 2 else t.shape, dtype=t.dtype) for t in results)
+        if quietly(lambda c=call, g=given: c.expected(out=g if many else g[0])) is None:
+            continue
+        given = tuple(to_multitorch(g, device) for g in given)
+        returned = call.actual(out=given if many else given[0])
+        returned = tuple(returned) if many else (returned,)
+        assert all(a is b for a, b in zip(returned, given, strict=True)), "out is not returned"
+        call.same(given, results, _float(op))
+        ran += 1
+    return ran
+
+
+def errors(op: Op, device: str, count: int) -> int:
+    """Check that bad inputs raise an exception of the same type."""
+    ran = 0
+    for error in op.error_inputs("cpu"):
+        call = Call(op, error.sample_input, device)
+        try:
+            call.expected()
+        except error.error_type:
+            pass
+        except Exception:
+            continue
+        else:
+            continue
+        ran += 1
+        try:
+            call.actual()
+        except error.error_type:
+            continue
+        except Exception as e:
+            text = f"{type(e).__name__}({e}) in place of {error.error_type}: {error.error_regex}"
+            raise AssertionError(text) from e
+        raise AssertionError(f"no {error.error_type}: {error.error_regex}; {error.sample_input}")
+    return ran
+
+
+# --- derivatives
+
+
+def gradient(dtype: torch.dtype, order: int) -> Callable:
+    """Return the check of derivatives of an order with respect to every input."""
+
+    def check(op: Op, device: str, count: int) -> int:
+        ran = 0
+        for call in calls(op, device, dtype, count, requires_grad=True):
+            process = call.sample.output_process_fn_grad
+            expected = quietly(lambda c=call, p=process: p(c.expected()))
+            if expected is None or quietly(lambda e=expected: _try(call, e, order)) is None:
+                continue
+            expected = process(call.expected())
+            actual = rebind(process)(call.actual())
+            _compare_gradients(call, actual, expected, dtype, order)
+            ran += 1
+        return ran
+
+    return check
+
+
+def _try(call: Call, expected: Any, order: int) -> Any:
+    return _derivatives(torch, _leaves(torch, call.theirs), _flat(expected), order, None)
+
+
+def _compare_gradients(call: Call, actual: Any, expected: Any, dtype: Any, order: int) -> None:
+    noise: list[Any] = []
+    theirs = _derivatives(torch, _leaves(torch, call.theirs), _flat(expected), order, noise)
+    noise = [to_multitorch(n, call.device) for n in noise]
+    ours = _derivatives(
+        multitorch, _leaves(multitorch, call.ours), _flat(actual), order, noise, given=True
+    )
+    assert len(ours) == len(theirs)
+    tolerance = tolerances(call.op, dtype)
+    for a, b in zip(ours, theirs, strict=True):
+        if a is None or b is None:
+            rest = to_torch(a) if b is None else b
+            assert rest is None or not rest.any(), "one gradient is None, the other not zero"
+        else:
+            assert_same(to_torch(a), b, **tolerance)
+
+
+def _derivatives(
+    lib: Any, leaves: list, outputs: list, order: int, noise: Any, given: bool = False
+) -> list:
+    """Return the derivatives of one order, contracted with noise that PyTorch's side draws."""
+    targets = [t for t in outputs if isinstance(t, lib.Tensor) and t.requires_grad]
+    noise = [] if noise is None else noise
+    source = iter(list(noise))
+    grads: list = []
+    for level in range(order):
+        if given:
+            weights = [next(source) for _ in targets]
+        else:
+            weights = [torch.randn_like(t).requires_grad_() for t in targets]
+            noise += weights
+        more = level + 1 < order
+        grads = list(
+            lib.autograd.grad(targets, leaves, weights, create_graph=more, allow_unused=True)
+        )
+        leaves = leaves + weights
+        targets = [g for g in grads if g is not None and g.requires_grad]
+        if more and not targets:
+            return []
+    return grads
+
+
+def _leaves(lib: Any, value: Any) -> list:
+    if isinstance(value, lib.Tensor):
+        return [value] if value.requires_grad else []
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        return [t for v in value for t in _leaves(lib, v)]
+    return []
+
+
+def _flat(value: Any) -> list:
+    return [t for v in value for t in _flat(v)] if isinstance(value, (list, tuple)) else [value]
+
+
+# --- the table
+
+
+def _float(op: Op) -> torch.dtype:
+    """Return float32 if the op takes it, else another dtype that it takes."""
+    dtypes = op.supported_dtypes("cpu")
+    for dtype in (torch.float32, torch.int64, torch.bool, torch.complex64):
+        if dtype in dtypes:
+            return dtype
+    return next(iter(dtypes))
+
+
+def _differentiable(op: Op, dtype: torch.dtype) -> bool:
+    return op.supports_autograd and dtype in op.supported_backward_dtypes("cpu")
+
+
+def _has_dtype(dtype: torch.dtype) -> Callable[[Op], bool]:
+    return lambda op: dtype in op.supported_dtypes("cpu")
+
+
+def _has_gradient(dtype: torch.dtype, order: int) -> Callable[[Op], bool]:
+    return lambda op: _differentiable(op, dtype) and (order == 1 or op.supports_gradgrad)
+
+
+FORWARD = (torch.float32, torch.int64, torch.bool, torch.complex64, torch.bfloat16)
+_short = str.removeprefix
+CHECKS: dict[str, tuple[Callable[[Op], Any], Callable[[Op, str, int], int]]] = {
+    **{f"forward-{_short(str(d), 'torch.')}": (_has_dtype(d), forward(d)) for d in FORWARD},
+    "gradient": (_has_gradient(torch.float64, 1), gradient(torch.float64, 1)),
+    "gradient-complex": (_has_gradient(torch.complex128, 1), gradient(torch.complex128, 1)),
+    "gradient-second": (_has_gradient(torch.float64, 2), gradient(torch.float64, 2)),
+    "method": (lambda op: op.get_method() is not None, method),
+    "inplace": (lambda op: op.get_inplace() is not None, inplace),
+    "out": (lambda op: op.supports_out, out),
+    "errors": (lambda op: op.error_inputs_func is not None, errors),
+}
+"""Property: (whether an op has it, the check)."""
+
+
+def run(property: str, op: Op, device: str, count: int) -> int:
+    """Run one check with warnings off; return how many samples it ran."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return CHECKS[property][1](op, device, count)

@@ -1,0 +1,73 @@
+"""Count what agrees with PyTorch: `python -m tests.parity.report [--device jax] [-k softmax] [-v]`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import defaultdict
+
+import torch
+
+from tests.parity.adapter import name_of, op_db, resolve
+from tests.parity.checks import CHECKS, run
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--property", default="", help="only properties that begin so")
+    parser.add_argument("-k", default="", help="only ops whose names contain one of these (a,b,c)")
+    parser.add_argument("-x", default="", help="only these ops (a,b,c)")
+    parser.add_argument("--samples", type=int, default=3, help="samples per op; 0: all")
+    parser.add_argument("--missing", action="store_true", help="list the ops that are not there")
+    parser.add_argument("-v", action="store_true", help="print every failure")
+    return parser.parse_args()
+
+
+def chosen(op, options: argparse.Namespace) -> bool:
+    """Whether the command line asks for an op."""
+    name = name_of(op)
+    if options.x:
+        return name in options.x.split(",") or op.name in options.x.split(",")
+    return not options.k or any(k in name for k in options.k.split(","))
+
+
+def main() -> None:
+    """Run the checks and print, per property, how many ops pass."""
+    options = arguments()
+    torch.set_num_threads(1)
+    ops = [op for op in op_db if resolve(op) is not None]
+    if options.missing:
+        print("missing:", ", ".join(name_of(op) for op in op_db if op not in ops))
+    total: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for name, (applies, _) in CHECKS.items():
+        if not name.startswith(options.property):
+            continue
+        start = time.perf_counter()
+        for op in filter(lambda op: chosen(op, options), ops):
+            if not applies(op):
+                continue
+            begun = time.perf_counter()
+            try:
+                ran = run(name, op, options.device, options.samples)
+            except Exception as error:
+                ran = -1
+                if options.v:
+                    print(f"{name} {name_of(op)}: {type(error).__name__}: {_line(error)}")
+            if options.v and time.perf_counter() - begun > 5:
+                print(f"{name} {name_of(op)}: took {time.perf_counter() - begun:.0f} s")
+            total[name][0] += ran > 0
+            total[name][1] += ran != 0
+        passed, scope = total[name]
+        print(f"{name:20} {passed:4} of {scope:4}  {time.perf_counter() - start:5.0f} s", flush=True)
+    print(f"{len(ops)} of the {len(op_db)} ops of the database exist; device {options.device}")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
