@@ -71,7 +71,7 @@ def measure(step: Callable[[], None], steps: int, warm_up: int = 50) -> tuple[in
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--steps", type=int, default=10_000)
     args = parser.parse_args()

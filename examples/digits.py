@@ -119,7 +119,7 @@ def plot(history, images, labels, predictions, path):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Train on handwritten digits.")
     parser.add_argument("--device", default="cpu", help="cpu, jax, cuda or tpu (default: cpu)")
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--seed", type=int, default=0)

@@ -45,6 +45,12 @@ def topk(x: Array, *, k: int, dim: int, largest: bool, sorted: bool) -> tuple[Ar
 
 
 @host
+def unique_values(x: Array) -> Array:
+    """Return the distinct elements in order."""
+    return jnp.unique(x, equal_nan=False)
+
+
+@host
 def unique(x: Array, *, dim: int | None) -> tuple[Array, Array, Array]:
     """Return (values, inverse, counts) of the distinct elements, or slices along `dim`."""
     values, inverse, counts = jnp.unique(

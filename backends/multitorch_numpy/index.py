@@ -72,7 +72,9 @@ def _add_slices(x, index, values, dim):
     On flat arrays `np.add.at` is an order of magnitude faster than on slices.
     """
     after = math.prod(x.shape[dim + 1 :])
-    rows = index if dim == 0 else index + np.arange(math.prod(x.shape[:dim]))[:, None] * x.shape[dim]
+    rows = (
+        index if dim == 0 else index + np.arange(math.prod(x.shape[:dim]))[:, None] * x.shape[dim]
+    )
     flat = rows if after == 1 else (rows * after)[..., None] + np.arange(after)
     np.add.at(x.reshape(-1), flat.reshape(-1), values.reshape(-1))
 
@@ -298,8 +300,8 @@ def masked_scatter(x, mask, source):
     count = int(np.count_nonzero(mask))
     if count > source.size:
         raise RuntimeError(
-            "masked_scatter: expected self and source to have same dtypes and the number of "
-            f"elements of source ({source.size}) to be at least the number of ones in mask ({count})"
+            f"masked_scatter: Number of elements of source ({source.size}) < number of ones in "
+            f"mask ({count})"
         )
     out[mask] = source.reshape(-1)[:count]
     return out

@@ -6,6 +6,7 @@ instance norm reduce trailing dimensions (A = 1), batch norm all but dimension 1
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -48,8 +49,9 @@ def _total_product(x: Array, y: Array) -> Array:
     return np.add.reduce(np.vecdot(x, y), 0)[:, None]
 
 
+@functools.lru_cache(maxsize=64)
 def _ones(n: int, dtype: Any) -> Array:
-    return _reduce._ones(n, dtype.char)
+    return np.ones(n, dtype)
 
 
 def _wide(a: Array) -> Array:

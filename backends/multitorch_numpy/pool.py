@@ -62,29 +62,37 @@ def _along(axis: int, at: slice, lead: int) -> tuple:
     return (*(slice(None),) * (lead + axis), at)
 
 
+def _parts(x: Array, axis: int, o: int, k: int, s: int, d: int) -> list[Array]:
+    """Return for each element of a window along one dimension the slice that holds it."""
+    lead = (slice(None),) * axis
+    return [x[(*lead, slice(i * d, i * d + s * (o - 1) + 1, s))] for i in range(k)]
+
+
 def _separable(ufunc: Any, x: Array, size: Sizes, kernel: Sizes, stride: Sizes, dilation: Sizes):
-    """Reduce windows by a ufunc, one dimension after the other."""
+    """Reduce windows by a ufunc, last dimension first; return the input and each stage's result.
+
+    In this order, the first of equal elements of every stage is the first in row-major order.
+    """
+    stages = [x]
     lead = x.ndim - len(size)
-    for axis, (o, k, s, d) in enumerate(zip(size, kernel, stride, dilation)):
-        parts = [
-            x[_along(axis, slice(i * d, i * d + s * (o - 1) + 1, s), lead)] for i in range(k)
-        ]
-        if k == 1:
+    for axis in reversed(range(len(size))):
+        parts = _parts(x, lead + axis, size[axis], kernel[axis], stride[axis], dilation[axis])
+        if len(parts) == 1:
             x = parts[0]
-            continue
-        x = ufunc(parts[0], parts[1])
-        for part in parts[2:]:
-            ufunc(x, part, out=x)
-    return x
+        else:
+            x = ufunc(parts[0], parts[1])
+            for part in parts[2:]:
+                ufunc(x, part, out=x)
+        stages.append(x)
+    return stages
 
 
 def max_pool(
     x: Array, *, size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes
 ) -> Array:
     pads = _pads(x.shape[x.ndim - len(size) :], size, kernel, stride, padding, dilation)
-    y = _separable(
-        np.maximum, _padded(x, _lowest(x.dtype), pads), size, kernel, stride, dilation
-    )
+    padded = _padded(x, _lowest(x.dtype), pads)
+    y = _separable(np.maximum, padded, size, kernel, stride, dilation)[-1]
     return y.copy() if _prod(kernel) == 1 else y
 
 
@@ -131,41 +139,42 @@ def max_pool_backward(
     g: Array, x: Array, out: Array, *, size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes,
     dilation: Sizes,
 ) -> Array:  # fmt: skip
-    sizes = x.shape[x.ndim - len(size) :]
+    lead = x.ndim - len(size)
+    sizes = x.shape[lead:]
     pads = _pads(sizes, size, kernel, stride, padding, dilation)
     padded = _padded(x, _lowest(x.dtype), pads)
-    dx = np.zeros(padded.shape, g.dtype)
-    apart = all(s > d * (k - 1) for s, d, k in zip(stride, dilation, kernel))
-    free = np.ones(out.shape, bool)
-    for window in _offsets(size, kernel, stride, dilation):
-        hit = padded[window] == out
-        hit &= free
-        free ^= hit
-        if apart:
-            dx[window] = _activation._keep(hit, g)
+    stages = _separable(np.maximum, padded, size, kernel, stride, dilation)
+    for axis in range(len(size)):
+        result, source = stages.pop(), stages[-1]
+        window = size[axis], kernel[axis], stride[axis], dilation[axis]
+        g = _to_first(g, source, result, lead + axis, *window)
+    return g[(..., *(slice(lo, lo + n) for n, (lo, _) in zip(sizes, pads)))]
+
+
+def _to_first(
+    g: Array, source: Array, result: Array, axis: int, o: int, k: int, s: int, d: int
+) -> Array:
+    """Give each gradient to the first element of its window, along one dimension, that is maximal.
+
+    What is left, where the maximum is NaN, goes to the last.
+    """
+    dx = np.zeros(source.shape, g.dtype)
+    parts, into = (_parts(a, axis, o, k, s, d) for a in (source, dx))
+    apart = s > d * (k - 1)
+    free = np.ones(result.shape, bool)
+    for i in range(k):
+        if i < k - 1:
+            hit = np.equal(parts[i], result)
+            hit &= free
+            free ^= hit
         else:
-            dx[window] += _activation._keep(hit, g)
-    if free.any():  # windows whose maximum is NaN
-        dx = _through_indices(g, x, padded.shape, size, kernel, stride, padding, dilation)
-    lead = x.ndim - len(size)
-    return dx[_along(0, slice(None), lead)[:lead] + tuple(
-        slice(lo, lo + n) for n, (lo, _) in zip(sizes, pads)
-    )]  # fmt: skip
-
-
-def _through_indices(
-    g: Array, x: Array, shape: Sizes, size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes,
-    dilation: Sizes,
-) -> Array:  # fmt: skip
-    _, indices = max_pool_with_indices(
-        x, size=size, kernel=kernel, stride=stride, padding=padding, dilation=dilation
-    )
-    lead = x.ndim - len(size)
-    rows = _prod(x.shape[:lead])
-    dx = np.zeros((rows, _prod(x.shape[lead:])), g.dtype)
-    np.add.at(dx, (np.arange(rows)[:, None], indices.reshape(rows, -1)), g.reshape(rows, -1))
-    pads = _pads(x.shape[lead:], size, kernel, stride, padding, dilation)
-    return _padded(dx.reshape(x.shape), 0, pads)
+            hit = free
+        given = _activation._keep(hit, g)
+        if apart:
+            into[i][...] = given
+        else:
+            into[i] += given
+    return dx
 
 
 # --- means ---------------------------------------------------------------------------------------
@@ -200,7 +209,7 @@ def avg_pool(
     dtype, x = x.dtype, _wide(x)
     ones = (1,) * len(size)
     pads = _pads(sizes, size, kernel, stride, padding, ones)
-    y = _separable(np.add, _padded(x, 0, pads), size, kernel, stride, ones)
+    y = _separable(np.add, _padded(x, 0, pads), size, kernel, stride, ones)[-1]
     divisor = _divisor(sizes, size, kernel, stride, padding, include, override)
     if dtype.kind in "iu":
         return np.floor_divide(y, np.asarray(divisor, y.dtype))

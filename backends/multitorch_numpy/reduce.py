@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any
 
@@ -10,15 +9,29 @@ import numpy as np
 
 Array = Any
 Dims = tuple[int, ...]
-_add, _multiply = np.add.reduce, np.multiply.reduce
-_most, _least = np.maximum.reduce, np.minimum.reduce
+_add: Any = np.add.reduce
+_multiply: Any = np.multiply.reduce
+_most: Any = np.maximum.reduce
+_least: Any = np.minimum.reduce
+_both: Any = np.logical_and.reduce
+_either: Any = np.logical_or.reduce
 _BLOCK = 4096
 """How many float32 numbers are added one after the other, at most: bounds the rounding error."""
 
 
-@functools.lru_cache(maxsize=64)
-def _ones(n: int, char: str) -> Array:
-    return np.ones(n, char)
+class _Ones(dict):
+    """Vectors of ones by length: a product with them adds faster than `np.add.reduce`."""
+
+    def __init__(self, dtype: Any) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def __missing__(self, n: int) -> Array:
+        ones = self[n] = np.ones(n, self.dtype)
+        return ones
+
+
+_ONES = {"f": _Ones(np.float32), "d": _Ones(np.float64)}
 
 
 def _axis(x: Array, dim: Dims) -> Any:
@@ -29,34 +42,47 @@ def _kept(x: Array, dim: Dims) -> Dims:
     return tuple([1 if i in dim else n for i, n in enumerate(x.shape)])
 
 
+def sum_all(x: Array) -> Array:
+    """Add all elements; floats by products with ones, block by block."""
+    char = x.dtype.char
+    if char not in "fd" or not (x.size <= _BLOCK or x.flags.c_contiguous):
+        return _add_up(x, None, False)
+    flat, n = x.ravel(), x.size
+    if n <= _BLOCK:
+        return flat.dot(_ONES[char][n])
+    whole = n - n % _BLOCK
+    sums = flat[:whole].reshape(-1, _BLOCK).dot(_ONES[char][_BLOCK])
+    total = _add(sums)
+    return total if whole == n else total + flat[whole:].dot(_ONES[char][n - whole])
+
+
 def sum(x: Array, *, dim: Dims, keepdim: bool) -> Array:
     """Add over dimensions: integers in int64, half precision in float32."""
     char = x.dtype.char
     if char in "fd":
-        if not keepdim and x.size <= _BLOCK and x.flags.c_contiguous and len(dim) == x.ndim:
-            return x.ravel().dot(_ones(x.size, char))
-        return _sum_native(x, dim, keepdim)
-    if char in "FDlgq":
-        return _add(x, _axis(x, dim), None, None, keepdim)
+        if len(dim) == x.ndim:
+            out = sum_all(x)
+            return out.reshape((1,) * x.ndim) if keepdim else out
+        if len(dim) == 1 and x.ndim == 2 and x.flags.c_contiguous:
+            n = x.shape[dim[0]]
+            if 0 < n <= _BLOCK and x.shape[1 - dim[0]]:
+                ones = _ONES[char][n]
+                out = x.dot(ones) if dim[0] else ones.dot(x)
+                return out.reshape(_kept(x, dim)) if keepdim else out
+        if dim and dim[0] == 0 and x.shape[0] > _BLOCK and char == "f":
+            x = _fold(x)
+    return _add_up(x, _axis(x, dim), keepdim)
+
+
+def _add_up(x: Array, axis: Any, keepdim: bool) -> Array:
+    if x.dtype.char in "fdFDlgq":
+        return _add(x, axis, None, None, keepdim)
     if x.dtype.kind in "biu":
-        return _add(x, _axis(x, dim), np.int64, None, keepdim)
-    return _add(x, _axis(x, dim), np.float32, None, keepdim).astype(x.dtype)
+        return _add(x, axis, np.int64, None, keepdim)
+    return _add(x, axis, np.float32, None, keepdim).astype(x.dtype)
 
 
-def _sum_native(x: Array, dim: Dims, keepdim: bool) -> Array:
-    """Sum float32 or float64; over one dimension of a matrix by a product with ones."""
-    if x.ndim == 2 and len(dim) == 1 and x.flags.c_contiguous:
-        n = x.shape[dim[0]]
-        if 0 < n <= _BLOCK and x.shape[1 - dim[0]]:
-            ones = _ones(n, x.dtype.char)
-            out = x.dot(ones) if dim[0] else ones.dot(x)
-            return out.reshape(_kept(x, dim)) if keepdim else out
-    if dim and dim[0] == 0 and x.ndim > len(dim) and x.shape[0] > _BLOCK and x.dtype.char == "f":
-        x, dim = _fold(x, dim), dim
-    return _add(x, _axis(x, dim), None, None, keepdim)
-
-
-def _fold(x: Array, dim: Dims) -> Array:
+def _fold(x: Array) -> Array:
     """Add blocks of rows first, so that no long chain of float32 additions arises."""
     whole = x.shape[0] // 512 * 512
     blocks = _add(x[:whole].reshape(-1, 512, *x.shape[1:]), 1)
@@ -95,6 +121,23 @@ def mean(x: Array, *, dim: Dims, keepdim: bool) -> Array:
     return np.asarray(total / np.float32(n)).astype(x.dtype)
 
 
+def mean_all(x: Array) -> Array:
+    """Average all elements."""
+    if x.dtype.char in "fd" and 0 < x.size <= _BLOCK:
+        return x.ravel().dot(_ONES[x.dtype.char][x.size]) / x.size
+    return mean(x, dim=tuple(range(x.ndim)), keepdim=False)
+
+
+def max_all(x: Array) -> Array:
+    """Return the largest element; NaN wins."""
+    return x.ravel()[x.argmax()] if x.dtype.char in "fdlq" else _most(x, None)
+
+
+def min_all(x: Array) -> Array:
+    """Return the smallest element; NaN wins."""
+    return x.ravel()[x.argmin()] if x.dtype.char in "fdlq" else _least(x, None)
+
+
 def amax(x: Array, *, dim: Dims, keepdim: bool) -> Array:
     """Return the largest element over dimensions; NaN wins."""
     return _most(x, _axis(x, dim), None, None, keepdim)
@@ -107,12 +150,12 @@ def amin(x: Array, *, dim: Dims, keepdim: bool) -> Array:
 
 def all(x: Array, *, dim: Dims, keepdim: bool) -> Array:
     """Return whether every element is nonzero."""
-    return np.logical_and.reduce(x, _axis(x, dim), None, None, keepdim)
+    return _both(x, _axis(x, dim), None, None, keepdim)
 
 
 def any(x: Array, *, dim: Dims, keepdim: bool) -> Array:
     """Return whether some element is nonzero."""
-    return np.logical_or.reduce(x, _axis(x, dim), None, None, keepdim)
+    return _either(x, _axis(x, dim), None, None, keepdim)
 
 
 def prod(x: Array, *, dim: Dims, keepdim: bool) -> Array:
@@ -155,6 +198,19 @@ def min_dim(x: Array, *, dim: int, keepdim: bool) -> tuple[Array, Array]:
     return _least(x, dim, None, None, keepdim), x.argmin(dim, keepdims=keepdim)
 
 
+def logsumexp(x: Array, *, dim: Dims, keepdim: bool) -> Array:
+    """Return `log(sum(exp(x)))`, shifted by the maximum so that nothing overflows."""
+    wide = x if x.dtype.char in "fdFD" else x.astype(np.float32)
+    most = np.asarray(_most(wide.real, _axis(x, dim), None, None, True))
+    if not np.isfinite(most).all():
+        most = np.where(np.isfinite(most), most, most.dtype.type(0))
+    terms = np.asarray(wide - most)
+    np.exp(terms, terms)
+    out = np.log(sum(terms, dim=dim, keepdim=keepdim))
+    out = out + (most if keepdim else most.reshape(out.shape))
+    return out if wide is x else np.asarray(out).astype(x.dtype)
+
+
 # --- statistics ----------------------------------------------------------------------------------
 
 
@@ -164,22 +220,39 @@ def var(x: Array, *, dim: Dims, correction: float, keepdim: bool) -> Array:
     if char not in "fdFD":
         wide = var(x.astype(np.float32), dim=dim, correction=correction, keepdim=keepdim)
         return np.asarray(wide).astype(x.dtype)
-    n = math.prod([x.shape[i] for i in dim])
-    centered = x - mean(x, dim=dim, keepdim=True)
+    whole = len(dim) == x.ndim
+    n = x.size if whole else math.prod([x.shape[i] for i in dim])
+    free = max(n - correction, 0)
+    if whole and not keepdim and char in "fd" and 0 < n <= _BLOCK:
+        flat = x.ravel()
+        flat = flat - flat.dot(_ONES[char][n]) / n
+        return flat.dot(flat) / x.dtype.type(free)
+    centered: Any = np.asarray(x - mean(x, dim=dim, keepdim=True))
     if char in "FD":
         squares = centered.real**2 + centered.imag**2
-    elif len(dim) == x.ndim and not keepdim and x.size <= _BLOCK:
-        flat = centered.ravel()
-        return flat.dot(flat) / x.dtype.type(max(n - correction, 0))
     else:
-        squares = np.multiply(centered, centered, centered if centered.ndim else None)
+        squares = np.multiply(centered, centered, centered)
     total = sum(squares, dim=dim, keepdim=keepdim)
-    return total / squares.dtype.type(max(n - correction, 0))
+    return total / squares.dtype.type(free)
 
 
 def std(x: Array, *, dim: Dims, correction: float, keepdim: bool) -> Array:
     """Return the square root of the variance."""
     return np.sqrt(var(x, dim=dim, correction=correction, keepdim=keepdim))
+
+
+def median_all(x: Array, *, dim: Dims, keepdim: bool, ignore_nan: bool) -> Array:
+    """Return the lower median of all elements; NaN wins unless ignored."""
+    flat = x.ravel()
+    if flat.dtype.kind == "V":
+        flat = flat.astype(np.float32)
+    missing = np.isnan(flat) if flat.dtype.kind == "f" else None
+    if missing is not None and missing.any():
+        flat = flat[~missing] if ignore_nan else flat[missing]
+        if not flat.size:
+            return np.asarray(np.nan, x.dtype)
+    k = (flat.size - 1) // 2
+    return np.asarray(np.partition(flat, k)[k], x.dtype)
 
 
 # --- running results -----------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import functools
 
 import numpy as np
 
@@ -21,8 +22,8 @@ def permute(x, *, dims):
 def _restrided(x, shape, strides, start=0):
     """Return a view of the memory of `x` with other sizes and strides (all in bytes).
 
-    The constructor is ten times cheaper than NumPy's `as_strided` and `broadcast_to`, and its result
-    is writable; but it wants the array that owns the memory, in row-major order.
+    The constructor is ten times cheaper than NumPy's `as_strided` and `broadcast_to`, and its
+    result is writable; but it wants the array that owns the memory, in row-major order.
     """
     owner = x
     if not x.flags.c_contiguous:
@@ -167,7 +168,9 @@ def stack(*xs, dim):
 
 def pad(x, *, pad, value):
     """`pad` holds (before, after) for every dimension; negative numbers crop."""
-    crop = [builtins.slice(max(-a, 0), n - max(-b, 0)) for n, (a, b) in zip(x.shape, pad, strict=True)]
+    crop = [
+        builtins.slice(max(-a, 0), n - max(-b, 0)) for n, (a, b) in zip(x.shape, pad, strict=True)
+    ]
     x = x[tuple(crop)]
     before = [max(a, 0) for a, _ in pad]
     shape = [n + a + max(b, 0) for n, a, (_, b) in zip(x.shape, before, pad, strict=True)]
@@ -183,7 +186,13 @@ def flip(x, *, dims):
 
 
 def roll(x, *, shifts, dims):
-    return np.roll(x, shifts, dims or None)
+    if not dims:
+        return roll(x.reshape(-1), shifts=shifts, dims=(0,)).reshape(x.shape)
+    for shift, d in zip(shifts, dims, strict=True):
+        lead, cut = (_ALL,) * d, -shift % x.shape[d]
+        head = (*lead, builtins.slice(cut))
+        x = np.concatenate((x[(*lead, builtins.slice(cut, None))], x[head]), d)
+    return x
 
 
 def repeat(x, *, repeats):
@@ -191,15 +200,15 @@ def repeat(x, *, repeats):
 
 
 def tril(x, *, diagonal):
-    return np.where(_below(x.shape, diagonal), x, x.dtype.type(0))
+    return np.where(_below(*x.shape[-2:], diagonal), x, x.dtype.type(0))
 
 
 def triu(x, *, diagonal):
-    return np.where(_below(x.shape, diagonal - 1), x.dtype.type(0), x)
+    return np.where(_below(*x.shape[-2:], diagonal - 1), x.dtype.type(0), x)
 
 
-def _below(shape, diagonal):
-    rows, columns = shape[-2:]
+@functools.lru_cache(maxsize=16)
+def _below(rows, columns, diagonal):
     return np.arange(rows)[:, None] + diagonal >= np.arange(columns)
 
 
@@ -232,6 +241,10 @@ def iota(x, *, size, dtype):
     return np.arange(size, dtype=dtype)
 
 
+def eye(x, *, n, m):
+    return np.eye(n, m, dtype=x.dtype)
+
+
 def arange(x, start, step, *, size):
     """Return `start + step * i` for i < size, of the dtype of `x`."""
     if x.dtype.kind in "iu":
@@ -247,5 +260,3 @@ def linspace(x, start, stop, *, size):
     step = (stop - start) / (size - 1)
     out = np.where(ramp < size // 2, start + step * ramp, stop - step * (size - 1 - ramp))
     return (np.trunc(out) if x.dtype.kind in "iu" else out).astype(x.dtype)
-
-

@@ -18,16 +18,21 @@ def _sortable(x: Array) -> Array:
 def _take(x: Array, index: Array, dim: int) -> Array:
     if x.ndim == 1:
         return x[index]
-    if x.ndim == 2:
-        return x[np.arange(x.shape[0])[:, None], index] if dim else x[index, np.arange(x.shape[1])]
+    if dim == x.ndim - 1:
+        n = x.shape[-1]
+        rows = np.arange(0, x.size, n or 1).reshape(*x.shape[:-1], 1)
+        return x.ravel()[index + rows]
     return np.take_along_axis(x, index, dim)
 
 
 def argsort(x: Array, *, dim: int, descending: bool, stable: bool) -> Array:
-    """Return the indices that sort along a dimension, equal elements in their order."""
+    """Return the indices that sort along a dimension; short lanes and integers keep their order."""
     if not x.ndim:
         return np.zeros((), np.int64)
     x = _sortable(x)
+    if not stable and x.dtype.kind == "f" and x.shape[dim] > 16:
+        order = x.argsort(dim)
+        return np.flip(order, dim) if descending else order
     if not descending:
         return x.argsort(dim, kind="stable")
     last = x.shape[dim] - 1
@@ -47,8 +52,8 @@ def topk(x: Array, *, k: int, dim: int, largest: bool, sorted: bool) -> tuple[Ar
     if not x.ndim:
         return (np.array(x), np.zeros((), np.int64)) if k else (np.array(x), np.zeros(0, np.int64))
     n = x.shape[dim]
-    if n <= 256 or 4 * k > n or k == 0:
-        order = argsort(x, dim=dim, descending=largest, stable=True)
+    if n <= 64 or 4 * k > n or k == 0:
+        order = argsort(x, dim=dim, descending=largest, stable=False)
         index = _head(order, k, dim)
         return _take(x, index, dim), index
     wide = _sortable(x)
@@ -68,6 +73,11 @@ def _tail(x: Array, k: int, dim: int) -> Array:
 
 
 # --- unique values -------------------------------------------------------------------------------
+
+
+def unique_values(x: Array) -> Array:
+    """Return the distinct elements in order."""
+    return np.unique(_sortable(x), equal_nan=False).astype(x.dtype, copy=False)
 
 
 def unique(x: Array, *, dim: int | None) -> tuple[Array, Array, Array]:

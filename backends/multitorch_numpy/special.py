@@ -22,6 +22,8 @@ def _special(name: str) -> Callable:
     """Return a kernel that computes in float32 for half precision and keeps the dtype."""
 
     def kernel(*arrays: Array) -> Array:
+        if len(arrays) == 1 and arrays[0].dtype.char in "fd":
+            return _function(name)(arrays[0])
         dtype = np.result_type(*[a for a in arrays if hasattr(a, "dtype")])
         if dtype.itemsize == 2:
             arrays = tuple([np.asarray(a, np.float32) for a in arrays])

@@ -19,6 +19,26 @@ def unreduce(F: Any, x: Array, *, shape: Dims, dim: Dims, keepdim: bool) -> Arra
     return F.expand(x, shape=shape)
 
 
+def sum_all(F: Any, x: Array) -> Array:
+    """The sum of all elements."""
+    return F.sum(x, dim=tuple(range(x.ndim)), keepdim=False)
+
+
+def mean_all(F: Any, x: Array) -> Array:
+    """The mean of all elements."""
+    return F.mean(x, dim=tuple(range(x.ndim)), keepdim=False)
+
+
+def max_all(F: Any, x: Array) -> Array:
+    """The largest element."""
+    return F.amax(x, dim=tuple(range(x.ndim)), keepdim=False)
+
+
+def min_all(F: Any, x: Array) -> Array:
+    """The smallest element."""
+    return F.amin(x, dim=tuple(range(x.ndim)), keepdim=False)
+
+
 def logsumexp(F: Any, x: Array, *, dim: Dims, keepdim: bool) -> Array:
     """`log(sum(exp(x)))`, shifted by the maximum so that nothing overflows."""
     most = F.amax(F.real(x), dim=dim, keepdim=True)

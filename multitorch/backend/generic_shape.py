@@ -150,7 +150,7 @@ def triu(F: Any, x: Array, *, diagonal: int) -> Array:
 
 
 def roll(F: Any, x: Array, *, shifts: tuple[int, ...], dims: tuple[int, ...]) -> Array:
-    """Move elements along dimensions, or () as if flat; those that leave come in at the other end."""
+    """Move elements along dimensions, or as if flat; those that leave come in at the other end."""
     if not dims:
         flat = F.reshape(x, shape=(prod(x.shape),))
         return F.reshape(roll(F, flat, shifts=shifts, dims=(0,)), shape=tuple(x.shape))
@@ -194,3 +194,9 @@ def pad_index_backward(
             old = (*x.shape[:d], shape[d], *x.shape[d + 1 :])
             x = F.index_add(F.new_zeros(x, shape=old), index, x, dim=d)
     return x
+
+
+def eye(F: Any, x: Array, *, n: int, m: int) -> Array:
+    """Return a matrix with ones on the diagonal, of the dtype of `x`."""
+    rows = F.reshape(F.iota(x, size=n, dtype=_INT), shape=(n, 1))
+    return F.cast(F.eq(rows, F.iota(x, size=m, dtype=_INT)), dtype=x.dtype)

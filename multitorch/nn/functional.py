@@ -100,7 +100,6 @@ from multitorch.ops.conv import (
     fold,
     unfold,
 )
-from multitorch.ops.gather import one_hot
 from multitorch.ops.linalg import linear
 from multitorch.ops.loss import (
     binary_cross_entropy,
@@ -110,6 +109,7 @@ from multitorch.ops.loss import (
     mse_loss,
     nll_loss,
 )
+from multitorch.ops.masks import one_hot
 from multitorch.ops.maths import sigmoid, tanh
 from multitorch.ops.norm import batch_norm, group_norm, layer_norm, rms_norm
 from multitorch.ops.pool import (

@@ -1,10 +1,10 @@
-"""Making tensors: from data, filled with a value, as ranges and as patterns."""
+"""Making tensors: from data, or filled with a value (ranges are in `multitorch.ops.ranges`)."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from math import ceil, isfinite, prod
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from multitorch.dtypes import dtype as DType
 from multitorch.dtypes import from_numpy_dtype, to_dtype
 from multitorch.ops import apply as dispatch
 from multitorch.ops.apply import wrap
-from multitorch.ops.op import Op
 from multitorch.ops.shape import filled
 from multitorch.ops.shape import new_zeros as _zeros
 from multitorch.ops.sizes import sizes_of
@@ -47,7 +46,7 @@ def from_host(a: np.ndarray, dev: Any) -> Any:
     return wrap(dev.backend.put(a, type=dev.type, index=dev.ordinal), dev)
 
 
-def _finish(t: Any, requires_grad: bool) -> Any:
+def finish(t: Any, requires_grad: bool) -> Any:
     if requires_grad:
         if not t._dtype.inexact:
             raise RuntimeError(
@@ -181,22 +180,29 @@ def tensor(
         dtype = to_dtype(dtype)
     if isinstance(data, dispatch.Tensor):
         warnings.warn(
-            "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() "
-            "or sourceTensor.detach().clone().requires_grad_(True), rather than torch.tensor("
-            "sourceTensor).",
+            "To copy construct from a tensor, it is recommended to use "
+            "sourceTensor.detach().clone() or "
+            "sourceTensor.detach().clone().requires_grad_(True), rather than "
+            "torch.tensor(sourceTensor).",
             UserWarning,
             stacklevel=2,
         )
         copy = data.detach().clone()
         if dtype is not None or device is not None:
             copy = copy.to(resolve(device) if device is not None else copy._dev, dtype)
-        return _finish(copy, requires_grad)
+        return finish(copy, requires_grad)
     if isinstance(data, (np.ndarray, np.generic)):
         kind = to_dtype(data.dtype) if dtype is None else dtype
-        return _finish(from_host(np.array(data, kind.numpy(), order="C"), resolve(device)), requires_grad)
-    if hasattr(data, "__dlpack__") and hasattr(data, "__array__") and not isinstance(data, np.generic):
+        return finish(
+            from_host(np.array(data, kind.numpy(), order="C"), resolve(device)), requires_grad
+        )
+    if (
+        hasattr(data, "__dlpack__")
+        and hasattr(data, "__array__")
+        and not isinstance(data, np.generic)
+    ):
         return tensor(np.asarray(data), dtype=dtype, device=device, requires_grad=requires_grad)
-    return _finish(from_host(_array_of(data, dtype), resolve(device)), requires_grad)
+    return finish(from_host(_array_of(data, dtype), resolve(device)), requires_grad)
 
 
 def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, **options: Any) -> Any:
@@ -211,8 +217,10 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Any:
     [1.0, 0.0]
     """
     if isinstance(data, dispatch.Tensor):
-        return data if dtype is None and device is None else data.to(
-            data._dev if device is None else resolve(device), dtype
+        return (
+            data
+            if dtype is None and device is None
+            else data.to(data._dev if device is None else resolve(device), dtype)
         )
     if isinstance(data, np.ndarray):
         t = from_numpy(data)
@@ -237,7 +245,7 @@ def asarray(
             raise ValueError("can't alias arbitrary sequence into a tensor.")
         t = tensor(obj, dtype=dtype, device=device)
     if requires_grad and not t.requires_grad:
-        t = _finish(t.detach() if t is obj else t, True)
+        t = finish(t.detach() if t is obj else t, True)
     return t if requires_grad or not t.requires_grad else t.detach()
 
 
@@ -289,7 +297,7 @@ def frombuffer(
             f"bytes) must not be greater than actual buffer length ({size} bytes)"
         )
     a = np.frombuffer(buffer, kind.numpy(), count, offset)
-    return _finish(wrap(a, CPU.canonical()), requires_grad)
+    return finish(wrap(a, CPU.canonical()), requires_grad)
 
 
 # --- filled ---------------------------------------------------------------------------------------
@@ -298,7 +306,9 @@ def frombuffer(
 def _shape_of(name: str, args: tuple, size: Any) -> tuple[int, ...]:
     shape = sizes_of(name, args if size is None else (size,))
     if shape and min(shape) < 0:
-        raise RuntimeError(f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
+        raise RuntimeError(
+            f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}"
+        )
     return shape
 
 
@@ -312,7 +322,7 @@ def _maker(name: str, value: Any, doc: str) -> Callable:
         kind = dtypes.get_default_dtype() if dtype is None else to_dtype(dtype)
         if out is not None:
             return out._store(_full(shape, value, out._dtype if dtype is None else kind, out._dev))
-        return _finish(_full(shape, value, kind, resolve(device)), requires_grad)
+        return finish(_full(shape, value, kind, resolve(device)), requires_grad)
 
     make.__name__ = make.__qualname__ = name
     make.__doc__ = doc
@@ -346,7 +356,7 @@ def full(
     kind = _value_dtype(fill_value) if dtype is None else to_dtype(dtype)
     if out is not None:
         return out._store(_filled_with(shape, fill_value, out._dtype, out._dev))
-    return _finish(_filled_with(shape, fill_value, kind, resolve(device)), requires_grad)
+    return finish(_filled_with(shape, fill_value, kind, resolve(device)), requires_grad)
 
 
 def _filled_with(shape: tuple[int, ...], value: Any, kind: DType, dev: Any) -> Any:
@@ -365,9 +375,7 @@ def _as_kind(value: Any, kind: DType) -> Any:
         return complex(value)
     if isinstance(value, complex):
         if value.imag:
-            raise RuntimeError(
-                f"value cannot be converted to type {kind.name} without overflow"
-            )
+            raise RuntimeError(f"value cannot be converted to type {kind.name} without overflow")
         value = value.real
     if kind.is_floating_point:
         return float(value)
@@ -376,9 +384,7 @@ def _as_kind(value: Any, kind: DType) -> Any:
     number = int(value)
     limits = dtypes.iinfo(kind)
     if not limits.min <= number <= limits.max:
-        raise RuntimeError(
-            f"value cannot be converted to type {kind.name} without overflow"
-        )
+        raise RuntimeError(f"value cannot be converted to type {kind.name} without overflow")
     return number
 
 
@@ -389,7 +395,7 @@ def _like_maker(name: str, value: Any, doc: str) -> Callable:
     ) -> Any:  # fmt: skip
         kind = input._dtype if dtype is None else to_dtype(dtype)
         dev = input._dev if device is None else resolve(device)
-        return _finish(_full(tuple(input._a.shape), value, kind, dev), requires_grad)
+        return finish(_full(tuple(input._a.shape), value, kind, dev), requires_grad)
 
     make.__name__ = make.__qualname__ = name
     make.__doc__ = doc
@@ -398,7 +404,7 @@ def _like_maker(name: str, value: Any, doc: str) -> Callable:
 
 zeros_like = _like_maker("zeros_like", 0, "Return zeros of the input's shape, dtype and device.")
 ones_like = _like_maker("ones_like", 1, "Return ones of the input's shape, dtype and device.")
-empty_like = _like_maker("empty_like", 0, "Return a tensor like the input; its values mean nothing.")
+empty_like = _like_maker("empty_like", 0, "Return a tensor like the input of no certain value.")
 
 
 def full_like(
@@ -408,7 +414,7 @@ def full_like(
     """Return a tensor of the input's shape, dtype and device filled with one value."""
     kind = input._dtype if dtype is None else to_dtype(dtype)
     dev = input._dev if device is None else resolve(device)
-    return _finish(_filled_with(tuple(input._a.shape), fill_value, kind, dev), requires_grad)
+    return finish(_filled_with(tuple(input._a.shape), fill_value, kind, dev), requires_grad)
 
 
 def _new_maker(name: str, value: Any, doc: str) -> Callable:
@@ -418,7 +424,7 @@ def _new_maker(name: str, value: Any, doc: str) -> Callable:
     ) -> Any:  # fmt: skip
         kind = input._dtype if dtype is None else to_dtype(dtype)
         dev = input._dev if device is None else resolve(device)
-        return _finish(_full(_shape_of(name, args, size), value, kind, dev), requires_grad)
+        return finish(_full(_shape_of(name, args, size), value, kind, dev), requires_grad)
 
     make.__name__ = make.__qualname__ = name
     make.__doc__ = doc
@@ -437,7 +443,9 @@ def new_full(
     """Return a tensor filled with one value, with this tensor's dtype and device."""
     kind = input._dtype if dtype is None else to_dtype(dtype)
     dev = input._dev if device is None else resolve(device)
-    return _finish(_filled_with(_shape_of("new_full", (size,), None), fill_value, kind, dev), requires_grad)
+    return finish(
+        _filled_with(_shape_of("new_full", (size,), None), fill_value, kind, dev), requires_grad
+    )
 
 
 def new_tensor(
@@ -462,173 +470,10 @@ def empty_strided(
     size, stride = tuple(size), tuple(stride)
     span = 1 + sum([(n - 1) * s for n, s in zip(size, stride, strict=True)]) if prod(size) else 0
     t = empty(span, dtype=dtype, device=device).as_strided(size, stride)
-    return _finish(t, requires_grad)
+    return finish(t, requires_grad)
 
 
-# --- ranges ---------------------------------------------------------------------------------------
-
-_arange = Op("arange", "x start step", shape=lambda x, *a, size: ((size,), x.dtype)).nondiff()
-_linspace = Op("linspace", "x start stop", shape=lambda x, *a, size: ((size,), x.dtype)).nondiff()
-
-
-def _numbers(*values: Any) -> list[Any]:
-    return [v.item() if hasattr(v, "item") else v for v in values]
-
-
-def arange(
-    start: Any = 0, end: Any = None, step: Any = 1, *, out: Any = None, dtype: Any = None,
-    layout: Any = None, device: Any = None, pin_memory: bool = False, requires_grad: bool = False,
-) -> Any:  # fmt: skip
-    """Return the numbers from `start` up to, without, `end`, `step` apart.
-
-    >>> arange(1, 2.5, 0.5)
-    tensor([1.0000, 1.5000, 2.0000])
-    """
-    if end is None:
-        start, end = 0, start
-    start, end, step = _numbers(start, end, step)
-    if dtype is not None:
-        kind = to_dtype(dtype)
-    elif out is not None:
-        kind = out._dtype
-    else:
-        whole = all(isinstance(v, int) for v in (start, end, step))
-        kind = dtypes.int64 if whole else dtypes.get_default_dtype()
-    size = _range_size(start, end, step, kind)
-    dev = resolve(device) if out is None else out._dev
-    result = _range(start, step, size, kind, dev)
-    return _finish(result, requires_grad) if out is None else out._store(result)
-
-
-def _range(start: Any, step: Any, size: int, kind: DType, dev: Any) -> Any:
-    if kind.category == dtypes.INTEGER:
-        start, step = int(start), int(step)
-    elif kind is dtypes.bool_:
-        raise NotImplementedError("\"arange_cpu_out\" not implemented for 'Bool'")
-    else:
-        start, step = float(start), float(step)
-    return _arange(anchor(dev, kind), start, step, size=size)
-
-
-def _range_size(start: Any, end: Any, step: Any, kind: DType) -> int:
-    if step == 0:
-        raise RuntimeError("step must be nonzero")
-    if not (isfinite(start) and isfinite(end)):
-        raise RuntimeError(f"unsupported range: {start} -> {end}")
-    if (end - start) * step < 0:
-        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
-    if kind.category == dtypes.INTEGER:
-        start, end, step = int(start), int(end), int(step)
-        if all(isinstance(v, int) for v in (start, end, step)):
-            return max(-(-(end - start) // step), 0) if step else 0
-    return ceil((end - start) / step)
-
-
-def range_(
-    start: Any = 0, end: Any = None, step: Any = 1, *, out: Any = None, dtype: Any = None,
-    layout: Any = None, device: Any = None, requires_grad: bool = False,
-) -> Any:  # fmt: skip
-    """Return the numbers from `start` to `end`, both included (deprecated: use `arange`)."""
-    start, end, step = _numbers(start, end, step)
-    kind = dtypes.get_default_dtype() if dtype is None else to_dtype(dtype)
-    size = int((end - start) / step + 1)
-    return _finish(_range(start, step, size, kind, resolve(device)), requires_grad)
-
-
-def linspace(
-    start: Any, end: Any, steps: int | None = None, *, out: Any = None, dtype: Any = None,
-    layout: Any = None, device: Any = None, pin_memory: bool = False, requires_grad: bool = False,
-) -> Any:  # fmt: skip
-    """Return `steps` evenly spaced numbers from `start` to `end`, both included.
-
-    >>> linspace(0, 1, 3)
-    tensor([0.0000, 0.5000, 1.0000])
-    """
-    start, end = _numbers(start, end)
-    if steps is None:
-        raise TypeError('linspace() missing 1 required positional arguments: "steps"')
-    if steps < 0:
-        raise RuntimeError("number of steps must be non-negative")
-    kind = _line_dtype(start, end, dtype, out)
-    dev = resolve(device) if out is None else out._dev
-    number = complex if kind.is_complex else float
-    result = _linspace(anchor(dev, kind), number(start), number(end), size=int(steps))
-    return _finish(result, requires_grad) if out is None else out._store(result)
-
-
-def _line_dtype(start: Any, end: Any, dtype: Any, out: Any) -> DType:
-    if dtype is not None:
-        return to_dtype(dtype)
-    if out is not None:
-        return out._dtype
-    kind = dtypes.get_default_dtype()
-    return kind.to_complex() if isinstance(start, complex) or isinstance(end, complex) else kind
-
-
-def logspace(
-    start: Any, end: Any, steps: int, base: float = 10.0, *, out: Any = None, dtype: Any = None,
-    layout: Any = None, device: Any = None, pin_memory: bool = False, requires_grad: bool = False,
-) -> Any:  # fmt: skip
-    """Return `steps` numbers from `base**start` to `base**end`, evenly spaced on a log scale."""
-    start, end = _numbers(start, end)
-    kind = _line_dtype(start, end, dtype, out)
-    wide = dtypes.complex128 if kind.is_complex else dtypes.float64
-    exponents = linspace(start, end, steps, dtype=wide, device=device if out is None else out._dev)
-    result = (float(base) ** exponents).to(kind)
-    return _finish(result, requires_grad) if out is None else out._store(result)
-
-
-# --- patterns -------------------------------------------------------------------------------------
-
-
-def eye(
-    n: int, m: int | None = None, *, out: Any = None, dtype: Any = None, layout: Any = None,
-    device: Any = None, pin_memory: bool = False, requires_grad: bool = False,
-) -> Any:  # fmt: skip
-    """Return a matrix with ones on the diagonal.
-
-    >>> eye(2)
-    tensor([[1., 0.],
-            [0., 1.]])
-    """
-    m = n if m is None else m
-    if n < 0 or m < 0:
-        raise RuntimeError(f"n must be greater or equal to 0, got {min(n, m)}")
-    kind = dtypes.get_default_dtype() if dtype is None else to_dtype(dtype)
-    if out is not None:
-        kind = out._dtype
-    dev = resolve(device) if out is None else out._dev
-    rows = _range(0, 1, n, dtypes.int64, dev).reshape(n, 1)
-    result = (rows == _range(0, 1, m, dtypes.int64, dev)).to(kind)
-    return _finish(result, requires_grad) if out is None else out._store(result)
-
-
-def _triangle_indices(keep: np.ndarray, dtype: Any, device: Any) -> Any:
-    kind = dtypes.int64 if dtype is None else to_dtype(dtype)
-    return from_host(np.stack(np.nonzero(keep)).astype(kind.numpy()), resolve(device))
-
-
-def tril_indices(
-    row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None,
-    layout: Any = None,
-) -> Any:  # fmt: skip
-    """Return the indices of the lower triangle of a row × col matrix, as two rows."""
-    return _triangle_indices(np.tri(row, col, offset, bool), dtype, device)
-
-
-def triu_indices(
-    row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None,
-    layout: Any = None,
-) -> Any:  # fmt: skip
-    """Return the indices of the upper triangle of a row × col matrix, as two rows."""
-    return _triangle_indices(~np.tri(row, col, offset - 1, bool), dtype, device)
-
-
-def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
-    """Return the powers of a vector's elements, one power per column."""
-    n = x._a.shape[0] if N is None else N
-    powers = arange(n, device=x._dev)
-    return x.unsqueeze(-1) ** (powers if increasing else powers.flip(0))
+# --- questions ---------------------------------------------------------------------------------
 
 
 def is_tensor(obj: Any) -> bool:
@@ -653,14 +498,12 @@ def from_dlpack(ext_tensor: Any) -> Any:
     return from_numpy(np.from_dlpack(ext_tensor))
 
 
-FUNCTIONS: dict[str, Callable] = {
-    "arange": arange, "as_tensor": as_tensor, "asarray": asarray, "empty": empty,
-    "empty_like": empty_like, "empty_strided": empty_strided, "eye": eye,
+FUNCTIONS: dict[str, Callable] = { "as_tensor": as_tensor, "asarray": asarray, "empty": empty,
+    "empty_like": empty_like, "empty_strided": empty_strided,
     "from_dlpack": from_dlpack, "from_numpy": from_numpy, "frombuffer": frombuffer, "full": full,
-    "full_like": full_like, "is_storage": is_storage, "is_tensor": is_tensor, "linspace": linspace,
-    "logspace": logspace, "numel": numel, "ones": ones, "ones_like": ones_like, "range": range_,
-    "scalar_tensor": scalar_tensor, "tensor": tensor, "tril_indices": tril_indices,
-    "triu_indices": triu_indices, "vander": vander, "zeros": zeros, "zeros_like": zeros_like,
+    "full_like": full_like, "is_storage": is_storage, "is_tensor": is_tensor, "numel": numel,
+    "ones": ones, "ones_like": ones_like,
+    "scalar_tensor": scalar_tensor, "tensor": tensor, "zeros": zeros, "zeros_like": zeros_like,
 }  # fmt: skip
 METHODS: dict[str, Callable] = {
     "new_empty": new_empty, "new_full": new_full, "new_ones": new_ones, "new_tensor": new_tensor,

@@ -1,4 +1,4 @@
-"""Ops that read or write along one dimension by an index tensor, and ops on masks."""
+"""Ops that read or write along one dimension, or as if flat, by an index tensor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from multitorch.ops import apply as dispatch
 from multitorch.ops.apply import broadcast_shape, write_out
 from multitorch.ops.common import wrap_dim
 from multitorch.ops.op import Op
-from multitorch.ops.views import clone, expand, reshape, unsqueeze
+from multitorch.ops.views import expand, reshape
 
 
 def _same(x: Any, *others: Any, **params: Any) -> Any:
@@ -87,31 +87,6 @@ def _put_grad(
 
 
 _put = Op("put_flat", "x index source", node="Put", shape=_same).vjps(_put_grad)
-_masked_fill = Op("masked_fill", "x mask value", shape=_same).vjp(
-    x=lambda F, g, mask: F.where(mask, F.new_zeros(g, shape=()), g),
-    value=lambda F, g, mask: F.sum_to(F.where(mask, g, F.new_zeros(g, shape=())), shape=()),
-)
-_masked_fill.op.node_name = "MaskedFillBackward0"
-_masked_select = Op("masked_select", "x mask").vjp(
-    x=lambda F, g, mask, x_shape: F.masked_scatter(F.new_zeros(g, shape=x_shape), mask, g)
-)
-
-
-def _masked_source_grad(F: Any, g: Any, mask: Any, source_shape: tuple[int, ...]) -> Any:
-    """Return, for every element of the source, the gradient from where the mask put it."""
-    count = prod(source_shape)
-    flat = F.reshape(F.cast(mask, dtype=_INT), shape=(prod(mask.shape),))
-    order = F.clamp(F.cumsum(flat, dim=0) - 1, 0, max(count - 1, 0))
-    kept = F.where(mask, g, F.new_zeros(g, shape=()))
-    kept = F.reshape(kept, shape=(prod(mask.shape),))
-    total = F.index_add(F.new_zeros(g, shape=(count,)), order, kept, dim=0)
-    return F.reshape(total, shape=source_shape)
-
-
-_INT = dtypes.int64.numpy()
-_masked_scatter = Op("masked_scatter", "x mask source", shape=_same).vjp(
-    x=lambda F, g, mask: F.where(mask, F.new_zeros(g, shape=()), g), source=_masked_source_grad
-)
 
 
 def _reduced_grad(
@@ -152,7 +127,7 @@ def _prod_grads(F: Any, g: Any, x: Any, index: Any, src: Any, out: Any, dim: int
 
     safe = F.where(x_zero, one, start)
     gx = g * product(safe, src) / safe
-    # a factor's gradient is out / factor, but for the only zero of src it is the product of the rest
+    # a factor's gradient is out / factor; that of the only zero of src is the product of the rest
     zeros = _counts(F, g, index, F.where(src_zero, one, zero), dim)
     rest = F.where(F.eq(zeros, one), product(start, F.where(src_zero, one, src)), zero)
     others, whole = F.gather(g * rest, index, dim=dim), F.gather(g * out, index, dim=dim)
@@ -174,44 +149,14 @@ def _peak_grads(F: Any, g: Any, x: Any, index: Any, src: Any, out: Any, dim: int
 
 _scatter_reduce = Op("scatter_reduce", "x index src", shape=_same).vjps(_reduced_grad)
 
-_embedding = Op(
-    "embedding", "weight index",
-    shape=lambda weight, index, **params: ((*index.shape, weight.shape[1]), weight.dtype),
-).vjp(
-    weight=lambda F, g, index, weight_shape, padding_idx, scale_grad_by_freq: F.embedding_backward(
-        g, index, rows=weight_shape[0], padding_idx=padding_idx,
-        scale_grad_by_freq=scale_grad_by_freq,
-    )
-)  # fmt: skip
-_embedding_backward = Op(
-    "embedding_backward", "x index",
-    shape=lambda x, index, *, rows, **params: ((rows, x.shape[-1]), x.dtype),
-).vjp(
-    x=lambda F, g, index, padding_idx, scale_grad_by_freq: F.embedding_double_backward(
-        g, index, padding_idx=padding_idx, scale_grad_by_freq=scale_grad_by_freq
-    )
-)  # fmt: skip
-_embedding_double_backward = Op(
-    "embedding_double_backward", "x index",
-    shape=lambda x, index, **params: ((*index.shape, x.shape[1]), x.dtype),
-).vjp(
-    x=lambda F, g, index, x_shape, padding_idx, scale_grad_by_freq: F.embedding_backward(
-        g, index, rows=x_shape[0], padding_idx=padding_idx, scale_grad_by_freq=scale_grad_by_freq
-    )
-)  # fmt: skip
-_one_hot = Op(
-    "one_hot", "x", shape=lambda x, *, classes: ((*x.shape, classes), _INT)
-).nondiff()
-_repeat_positions = Op("repeat_positions", "repeats").nondiff()
-
 
 # --- checks ---------------------------------------------------------------------------------------
 
-_INDEX_TYPES = (dtypes.int64, dtypes.int32)
+INDEX_TYPES = (dtypes.int64, dtypes.int32)
 
 
 def _check_index(name: str, index: Any, expected: str = "int32/int64") -> None:
-    if index._dtype not in _INDEX_TYPES:
+    if index._dtype not in INDEX_TYPES:
         raise RuntimeError(f"{name}(): Expected dtype {expected} for index")
 
 
@@ -262,9 +207,7 @@ def _check_scatter(name: str, x: Any, dim: int, index: Any, src: Any) -> tuple[i
 # --- gather and scatter ---------------------------------------------------------------------------
 
 
-def gather(
-    input: Any, dim: int, index: Any, *, sparse_grad: bool = False, out: Any = None
-) -> Any:
+def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False, out: Any = None) -> Any:
     """Pick along one dimension: `out[i][j] = input[index[i][j]][j]` for dim 0.
 
     >>> x = multitorch.tensor([[1, 2], [3, 4]])
@@ -313,11 +256,11 @@ def scatter(
         result = _scatter(input, index, src, dim=d)
     else:
         d, _ = _check_scatter("scatter", input, dim, index, None)
-        result = _scatter_value(input, index, _number(input, src), dim=d)
+        result = _scatter_value(input, index, number_for(input, src), dim=d)
     return result if out is None else write_out(out, result)
 
 
-def _number(x: Any, value: Any) -> Any:
+def number_for(x: Any, value: Any) -> Any:
     from multitorch.ops.creation import _as_kind
 
     return _as_kind(value, x._dtype)
@@ -397,7 +340,7 @@ def _check_slices(
             f"source.size(dim){end}"
         )
     have, want = list(x._a.shape), list(src._a.shape)
-    have[d:d + 1], want[d:d + 1] = [], []
+    have[d : d + 1], want[d : d + 1] = [], []
     if have != want:
         raise RuntimeError(
             f"{name}_(): Source/destination tensor must have same slice shapes. Destination slice "
@@ -436,7 +379,7 @@ def index_fill(input: Any, dim: int, index: Any, value: Any) -> Any:
             )
         value = value.to(input._dtype)
     else:
-        value = _number(input, value)
+        value = number_for(input, value)
     index = index if index._a.ndim else reshape(index, (1,))
     return _index_fill(input, index, value, dim=d)
 
@@ -448,7 +391,8 @@ def index_reduce(
     """Return a copy in which all slices of `source` that go to one place are reduced there."""
     if reduce not in ("prod", "mean", "amax", "amin"):
         raise RuntimeError(
-            f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}."
+            "index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got "
+            f"{reduce}."
         )
     d, index = _check_slices("index_reduce", input, dim, index, source, RuntimeError, ":")
     line = [1] * max(source._a.ndim, 1)
@@ -490,177 +434,16 @@ def put(input: Any, index: Any, source: Any, accumulate: bool = False) -> Any:
     return _put(input, index, source, accumulate=bool(accumulate))
 
 
-# --- masks ----------------------------------------------------------------------------------------
-
-
-def masked_fill(input: Any, mask: Any, value: Any) -> Any:
-    """Return a copy that holds one value where the mask is true.
-
-    >>> multitorch.arange(3).masked_fill(multitorch.tensor([True, False, True]), 9).tolist()
-    [9, 1, 9]
-    """
-    if mask._dtype is not dtypes.bool_:
-        raise RuntimeError(
-            f"masked_fill_ only supports boolean masks, but got mask with dtype {mask._dtype.name}"
-        )
-    if isinstance(value, dispatch.Tensor):
-        if value._a.ndim:
-            raise RuntimeError(
-                "masked_fill_ only supports a 0-dimensional value tensor, but got tensor with "
-                f"{value._a.ndim} dimension(s)."
-            )
-        if value._dtype is not input._dtype:
-            value = value.to(input._dtype)
-        if value._dev is not input._dev:
-            value = value.to(input._dev)
-    else:
-        value = _number(input, value)
-    shape = broadcast_shape(tuple(mask._a.shape), tuple(input._a.shape))
-    if shape != input._a.shape:
-        input = expand(input, shape)
-    return _masked_fill(input, mask, value)
-
-
-def masked_select(input: Any, mask: Any, *, out: Any = None) -> Any:
-    """Return the elements where the mask is true, as a vector."""
-    if mask._dtype is not dtypes.bool_:
-        raise RuntimeError("masked_select: expected BoolTensor for mask")
-    shape = broadcast_shape(tuple(input._a.shape), tuple(mask._a.shape))
-    if shape != input._a.shape:
-        input = expand(input, shape)
-    if shape != mask._a.shape:
-        mask = expand(mask, shape)
-    result = _masked_select(input, mask)
-    return result if out is None else write_out(out, result)
-
-
-def masked_scatter(input: Any, mask: Any, source: Any) -> Any:
-    """Return a copy with the first elements of `source` where the mask is true."""
-    if mask._dtype is not dtypes.bool_:
-        raise RuntimeError(
-            f"masked_scatter_ only supports boolean masks, but got mask with dtype {mask._dtype}"
-        )
-    if source._dtype is not input._dtype:
-        raise RuntimeError(
-            "masked_scatter_: expected self and source to have same dtypes but got "
-            f"{input._dtype.scalar_name} and {source._dtype.scalar_name}"
-        )
-    shape = broadcast_shape(tuple(input._a.shape), tuple(mask._a.shape))
-    if shape != input._a.shape:
-        input = expand(input, shape)
-    if shape != mask._a.shape:
-        mask = expand(mask, shape)
-    return _masked_scatter(input, mask, source)
-
-
-# --- tables ---------------------------------------------------------------------------------------
-
-
-def embedding(
-    weight: Any, indices: Any, padding_idx: int = -1, scale_grad_by_freq: bool = False,
-    sparse: bool = False,
-) -> Any:  # fmt: skip
-    """Return the rows of `weight` that `indices` name; `padding_idx` gets no gradient.
-
-    >>> embedding(multitorch.eye(2), multitorch.tensor([1, 0])).tolist()
-    [[0.0, 1.0], [1.0, 0.0]]
-    """
-    if sparse:
-        raise NotImplementedError("embedding: sparse gradients are not supported")
-    if weight._a.ndim != 2:
-        raise RuntimeError("'weight' must be 2-D")
-    if indices._dtype not in _INDEX_TYPES:
-        raise RuntimeError(
-            "Expected tensor for argument #1 'indices' to have one of the following scalar types: "
-            f"Long, Int; but got {indices.type()} instead (while checking arguments for embedding)"
-        )
-    return _embedding(
-        weight, indices, padding_idx=padding_idx, scale_grad_by_freq=bool(scale_grad_by_freq)
-    )
-
-
-def one_hot(tensor: Any, num_classes: int = -1) -> Any:
-    """Return vectors with a one at the place that each number names.
-
-    >>> one_hot(multitorch.tensor([1]), 3).tolist()
-    [[0, 1, 0]]
-    """
-    if tensor._dtype is not dtypes.int64:
-        raise RuntimeError(
-            "one_hot is only applicable to index tensor of type LongTensor."
-        )
-    empty = not prod(tensor._a.shape)
-    if empty and num_classes <= 0:
-        raise RuntimeError("Can not infer total number of classes from empty tensor.")
-    if num_classes == -1 or (not empty and tensor._dev.backend.mutable):
-        if int(tensor.min().item()) < 0:
-            raise RuntimeError("Class values must be non-negative.")
-        most = int(tensor.max().item())
-        if num_classes == -1:
-            num_classes = most + 1
-        if most >= num_classes:
-            raise RuntimeError("Class values must be smaller than num_classes.")
-    return _one_hot(tensor, classes=int(num_classes))
-
-
-def repeat_interleave(
-    input: Any, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
-) -> Any:
-    """Repeat every element (or slice of a dimension), the copies side by side.
-
-    >>> multitorch.tensor([1, 2]).repeat_interleave(2).tolist()
-    [1, 1, 2, 2]
-    """
-    if repeats is None:
-        if input._a.ndim != 1:
-            raise RuntimeError("repeat_interleave only accept 1D vector as repeat")
-        return _repeat_positions(input)
-    x = input if dim is not None else reshape(input, (-1,))
-    d = wrap_dim(0 if dim is None else dim, x._a.ndim)
-    x = x if x._a.ndim else reshape(x, (1,))
-    if not isinstance(repeats, (int, dispatch.Tensor)):
-        from multitorch.ops.creation import tensor
-
-        repeats = tensor(list(repeats), device=x._dev)
-    if isinstance(repeats, dispatch.Tensor):
-        if prod(repeats._a.shape) != 1 or repeats._a.ndim > 1:
-            return _repeat_by(x, repeats, d)
-        repeats = int(repeats.item())
-    if repeats < 0:
-        raise RuntimeError("Repeats must be non-negative")
-    shape = list(x._a.shape)
-    wide = [*shape[: d + 1], repeats, *shape[d + 1 :]]
-    shape[d] *= repeats
-    return reshape(clone(expand(unsqueeze(x, d + 1), wide)), shape)
-
-
-def _repeat_by(x: Any, repeats: Any, dim: int) -> Any:
-    if repeats._dtype not in _INDEX_TYPES:
-        raise RuntimeError("repeats has to be Long or Int tensor")
-    if repeats._a.ndim != 1:
-        raise RuntimeError("repeats must be 0-dim or 1-dim tensor")
-    n = x._a.shape[dim]
-    if repeats._a.shape[0] != n:
-        raise RuntimeError(
-            "repeats must have the same size as input along dim, but got repeats.size(0) = "
-            f"{repeats._a.shape[0]} and input.size({dim}) = {n}"
-        )
-    return index_select(x, dim, _repeat_positions(repeats))
-
-
 FUNCTIONS: dict[str, Callable] = {
     "gather": gather, "index_add": index_add, "index_copy": index_copy, "index_fill": index_fill,
-    "index_reduce": index_reduce, "index_select": index_select, "masked_fill": masked_fill,
-    "masked_scatter": masked_scatter, "masked_select": masked_select, "put": put,
-    "repeat_interleave": repeat_interleave, "scatter": scatter, "scatter_add": scatter_add,
-    "scatter_reduce": scatter_reduce, "take": take, "take_along_dim": take_along_dim,
-    "embedding": embedding,
+    "index_reduce": index_reduce, "index_select": index_select, "put": put, "scatter": scatter,
+    "scatter_add": scatter_add, "scatter_reduce": scatter_reduce, "take": take,
+    "take_along_dim": take_along_dim,
 }  # fmt: skip
-METHODS: dict[str, Callable] = {k: f for k, f in FUNCTIONS.items() if k != "embedding"}
+METHODS: dict[str, Callable] = dict(FUNCTIONS)
 INPLACE: dict[str, Callable] = {
     f"{f.__name__}_": f
     for f in (
-        index_add, index_copy, index_fill, index_reduce, masked_fill, masked_scatter, put, scatter,
-        scatter_add, scatter_reduce,
+        index_add, index_copy, index_fill, index_reduce, put, scatter, scatter_add, scatter_reduce,
     )
 }  # fmt: skip

@@ -71,15 +71,15 @@ def _write_fast(op: Any, ufuncs: dict, x: Any, args: tuple) -> bool:
             if kind is float or kind is int:
                 if dtype not in (promote.fast_float if kind is float else promote.fast_int):
                     return False
-                kernel(xa, y, xa)
+                kernel(xa, y, out=xa)
             elif y._dtype is dtype and y._dev is x._dev and dtype in promote.fast:
                 if y._node is not None and (not modes.off_threads or modes.is_grad_enabled()):
                     return False
-                kernel(xa, y._a, xa)
+                kernel(xa, y._a, out=xa)
             else:
                 return False
         elif dtype in promote.fast:
-            kernel(xa, xa)
+            kernel(xa, out=xa)
         else:
             return False
     except Exception:

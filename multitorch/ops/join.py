@@ -66,26 +66,31 @@ def cat(tensors: Sequence[Any], dim: int = 0, *, out: Any = None) -> Any:
     >>> multitorch.cat([multitorch.zeros(1, 2), multitorch.ones(1, 2)]).tolist()
     [[0.0, 0.0], [1.0, 1.0]]
     """
-    tensors = _listed("cat", tensors)
-    if not tensors:
-        raise RuntimeError("torch.cat(): expected a non-empty list of Tensors")
-    first = tensors[0]._a.shape
-    if any(x._a.shape != first for x in tensors) or not first:
-        tensors = _checked_for_cat(tensors, dim)
+    kind = tensors.__class__
+    try:
+        first = tensors[0]._a
+        plain = (kind is list or kind is tuple) and first.ndim > 0
+        for x in tensors:
+            if x._a.shape != first.shape:
+                plain = False
+    except (AttributeError, IndexError, TypeError):
+        plain = False
+    if not plain:
+        tensors = _checked_for_cat(_listed("cat", tensors), dim)
     result = _cat(*tensors, dim=wrap_dim(dim, tensors[0]._a.ndim))
     return result if out is None else write_out(out, result)
 
 
 def _checked_for_cat(tensors: Sequence[Any], dim: int) -> Sequence[Any]:
     """Return the tensors without PyTorch's legacy empty vectors, or raise its errors."""
+    if not tensors:
+        raise ValueError("torch.cat(): expected a non-empty list of Tensors")
     full = [(i, x) for i, x in enumerate(tensors) if x._a.shape != (0,)]
     if not full:
         return tensors
     for i, x in full:
         if not x._a.ndim:
-            raise RuntimeError(
-                f"zero-dimensional tensor (at position {i}) cannot be concatenated"
-            )
+            raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
     shape = full[0][1]._a.shape
     d = wrap_dim(dim, len(shape))
     for i, x in full[1:]:
@@ -235,7 +240,8 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Any, ...]:
     for x in tensors:
         if x._a.ndim > 1:
             raise RuntimeError(
-                f"torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: {list(x.shape)}"
+                "torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: "
+                f"{list(x.shape)}"
             )
         if x._dtype is not tensors[0]._dtype:
             raise RuntimeError("torch.meshgrid expects all tensors to have the same dtype")

@@ -7,6 +7,7 @@ from typing import Any
 
 from multitorch import dtypes
 from multitorch.ops import apply as dispatch
+from multitorch.ops.numbers import with_numbers
 from multitorch.ops.op import op
 from multitorch.ops.pointwise import swapped
 from multitorch.ops.promote import compare, integral, numeric, order, real, real_no_bool
@@ -45,7 +46,7 @@ signbit = op("signbit", "x", promote=order).nondiff()
 
 def isreal(input: Any) -> Any:
     """Return whether each element's imaginary part is 0."""
-    return (input.imag if input._dtype.is_complex else input * 0).eq(0)
+    return input.imag == 0 if input._dtype.is_complex else isnan(input).logical_or(True)
 
 
 def isclose(
@@ -161,7 +162,9 @@ def _clamp_inside(F: Any, g: Any, x: Any, min: Any, max: Any) -> Any:
     return F.where(F.logical_and(x >= min, x <= max), g, 0)
 
 
-_clamp = op("clamp", "x min max", promote=real_no_bool, node="ClampBackward1").vjp(x=_clamp_inside)
+_clamp = with_numbers(
+    op("clamp", "x min max", promote=real_no_bool, node="ClampBackward1").vjp(x=_clamp_inside), 1
+)
 _clamp_tensor = op(
     "clamp_tensor", "x min max", promote=real_no_bool, kernel="clamp", node="ClampBackward0"
 ).vjp(
@@ -183,16 +186,20 @@ def clamp(input: Any, min: Any = None, max: Any = None, *, out: Any = None) -> A
     >>> multitorch.tensor([-2.0, 0.5, 3.0]).clamp(0, 1)
     tensor([0.0000, 0.5000, 1.0000])
     """
-    if min is None and max is None:
-        raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
-    bounds = [b for b in (min, max) if b is not None]
-    of_tensors = [isinstance(b, dispatch.Tensor) for b in bounds]
-    if len(set(of_tensors)) > 1:
+    if isinstance(min, dispatch.Tensor) or isinstance(max, dispatch.Tensor):
+        if (
+            min is None
+            or max is None
+            or isinstance(min, dispatch.Tensor) is isinstance(max, dispatch.Tensor)
+        ):
+            return _clamp_tensor(input, min, max, out=out)
         raise TypeError(
             "clamp() received an invalid combination of arguments: min and max must both be "
             "Tensors or both be numbers"
         )
-    return (_clamp_tensor if of_tensors[0] else _clamp)(input, min, max, out=out)
+    if min is None and max is None:
+        raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
+    return _clamp(input, min, max, out=out)
 
 
 def clamp_min(input: Any, min: Any, *, out: Any = None) -> Any:

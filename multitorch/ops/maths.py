@@ -15,6 +15,7 @@ from multitorch.ops.apply import write_out
 from multitorch.ops.common import constant, zeros_like
 from multitorch.ops.complex_numbers import norm2
 from multitorch.ops.logic import clamp
+from multitorch.ops.numbers import with_numbers
 from multitorch.ops.op import op
 from multitorch.ops.pointwise import mul
 from multitorch.ops.promote import (
@@ -289,18 +290,27 @@ _lerp = op("lerp", "x y weight", promote=numeric, node="LerpBackward1").vjp(
     y=lambda F, g, weight: g * F.conj(weight),
     weight=lambda F, g, x, y: g * F.conj(y - x),
 )
-_lerp_scalar = op(
-    "lerp_scalar", "x y weight", promote=numeric, kernel="lerp", node="LerpBackward0"
-).vjp(x=lambda F, g, weight: g * (1 - F.conj(weight)), y=lambda F, g, weight: g * F.conj(weight))
-_addcmul = op("addcmul", "x y z value", promote=numeric).vjp(
-    x=lambda F, g: g,
-    y=lambda F, g, z, value: g * F.conj(z * value),
-    z=lambda F, g, y, value: g * F.conj(y * value),
+_lerp_scalar = with_numbers(
+    op("lerp_scalar", "x y weight", promote=numeric, kernel="lerp", node="LerpBackward0").vjp(
+        x=lambda F, g, weight: g * (1 - F.conj(weight)), y=lambda F, g, weight: g * F.conj(weight)
+    ),
+    2,
 )
-_addcdiv = op("addcdiv", "x y z value", promote=numeric).vjp(
-    x=lambda F, g: g,
-    y=lambda F, g, z, value: g * F.conj(value / z),
-    z=lambda F, g, y, z, value: -g * F.conj(y / z * (value / z)),
+_addcmul = with_numbers(
+    op("addcmul", "x y z value", promote=numeric).vjp(
+        x=lambda F, g: g,
+        y=lambda F, g, z, value: g * F.conj(z * value),
+        z=lambda F, g, y, value: g * F.conj(y * value),
+    ),
+    3,
+)
+_addcdiv = with_numbers(
+    op("addcdiv", "x y z value", promote=numeric).vjp(
+        x=lambda F, g: g,
+        y=lambda F, g, z, value: g * F.conj(value / z),
+        z=lambda F, g, y, z, value: -g * F.conj(y / z * (value / z)),
+    ),
+    3,
 )
 
 
@@ -336,7 +346,8 @@ def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1, out: Any 
             "Integer division with addcdiv is no longer supported, and in a future release addcdiv "
             "will perform a true division of tensor1 and tensor2. The historic addcdiv behavior "
             "can be implemented as (input + value * torch.trunc(tensor1 / tensor2)).to("
-            "input.dtype) for integer inputs and as (input + value * tensor1 / tensor2) for float inputs."
+            "input.dtype) for integer inputs and as (input + value * tensor1 / tensor2) for float "
+            "inputs."
         )
     return _addcdiv(input, tensor1, tensor2, value, out=out)
 
@@ -362,15 +373,6 @@ _ALIASES: dict[str, Callable] = {
     "arctanh": atanh, "arctan2": atan2, "fix": trunc,
 }  # fmt: skip
 _TABLE = {f.__name__: f for f in _UNARY + _OTHERS} | _ALIASES
-SPECIAL: dict[str, Callable] = {
-    "digamma": digamma, "entr": entr, "erf": erf, "erfc": erfc, "erfcx": erfcx,
-    "erfinv": erfinv, "exp2": exp2, "expit": sigmoid, "expm1": expm1, "gammainc": gammainc,
-    "gammaincc": gammaincc, "gammaln": lgamma, "i0": i0, "i0e": i0e, "i1": i1, "i1e": i1e,
-    "log1p": log1p, "log_ndtr": log_ndtr, "logit": logit, "multigammaln": mvlgamma, "ndtr": ndtr,
-    "ndtri": ndtri, "polygamma": polygamma, "psi": digamma, "round": round, "sinc": sinc,
-    "xlog1py": xlog1py, "xlogy": xlogy, "zeta": zeta,
-}  # fmt: skip
-"""The part of `torch.special` that this family provides."""
 FUNCTIONS: dict[str, Callable] = {
     **_TABLE,
     "polygamma": polygamma,

@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
-from multitorch.ops.apply import record, wants_grad
+from multitorch.autograd import modes
+from multitorch.ops import apply as dispatch
+from multitorch.ops.apply import record
 from multitorch.ops.common import wrap_dim
 from multitorch.ops.op import Op
-from multitorch.ops.view import apply_view, view_op
+from multitorch.ops.view import apply_view, attach, attach_untracked, view_op
 from multitorch.ops.views import detach
 
 # --- declarations ---------------------------------------------------------------------------------
@@ -20,9 +22,7 @@ _select = view_op(
     undo=lambda F, base, new, index, *, dim: F.select_scatter(base, new, index, dim=dim),
     shape=lambda x, index, *, dim: (x.shape[:dim] + x.shape[dim + 1 :], x.dtype),
 )
-_select.vjp(
-    x=lambda F, g, index, x_shape, dim: F.select_backward(g, index, shape=x_shape, dim=dim)
-)
+_select.vjp(x=lambda F, g, index, x_shape, dim: F.select_backward(g, index, shape=x_shape, dim=dim))
 
 
 def _sliced(x: Any, start: Any, *, dim: int, length: int, step: int) -> Any:
@@ -177,9 +177,7 @@ def unfold(input: Any, dimension: int, size: int, step: int) -> Any:
     if size < 0:
         raise RuntimeError(f"size is {size} but must be >= 0")
     if size > n:
-        raise RuntimeError(
-            f"maximum size for tensor at dimension {d} is {n} but size is {size}"
-        )
+        raise RuntimeError(f"maximum size for tensor at dimension {d} is {n} but size is {size}")
     if step <= 0:
         raise RuntimeError(f"step is {step} but must be > 0")
     return apply_view(_unfold, input, (), {"dim": d, "size": size, "step": step})
@@ -201,9 +199,9 @@ def as_strided(input: Any, size: Any, stride: Any, storage_offset: int | None = 
     if prod(size) and last >= held:
         wide = input._dtype.itemsize
         raise RuntimeError(
-            f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {offset}, and "
-            f"itemsize {wide} requiring a storage size of {(last + 1) * wide} are out of bounds for "
-            f"storage of size {held * wide}"
+            f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {offset}, "
+            f"and itemsize {wide} requiring a storage size of {(last + 1) * wide} are out of "
+            f"bounds for storage of size {held * wide}"
         )
     return apply_view(_as_strided, base, (), {"size": size, "stride": stride, "offset": offset})
 
@@ -248,12 +246,28 @@ def _many_op(node: str, count: int) -> Op:
     return op
 
 
-def _join_history(x: Any, parts: tuple[Any, ...], dim: int, node: str) -> tuple[Any, ...]:
-    """Put one node for all parts on the tape, so that backward joins their gradients once."""
-    if parts and x._node is not None and wants_grad((x,)):
-        params = {"shapes": tuple([p._a.shape for p in parts]), "dim": dim}
-        record(_many_op(node, len(parts)), (x,), (x._a,), params, parts, x._dev)
+def _parts(x: Any, op: Op, each: Sequence[tuple], dim: int, node: str) -> tuple[Any, ...]:
+    """Return several views of `x`, with one node for all, so that backward joins gradients once.
+
+    `each` holds (data, params) of the view op for every part.
+    """
+    taped = x._node is not None and not dispatch.capturing
+    make = _untaped_part if taped else apply_view
+    parts = tuple([make(op, x, data, params) for data, params in each])
+    if taped and parts:
+        if modes.off_threads and not modes.is_grad_enabled():
+            for part in parts:
+                attach_untracked(part)
+        else:
+            params = {"shapes": tuple([p._a.shape for p in parts]), "dim": dim}
+            record(_many_op(node, len(parts)), (x,), (x._a,), params, parts, x._dev)
     return parts
+
+
+def _untaped_part(op: Op, x: Any, data: tuple, params: dict[str, Any]) -> Any:
+    t = dispatch.wrap(op.kernels[x._dev](x._a, *data, **params), x._dev)
+    attach(t, x, (op, data, params))
+    return t
 
 
 def unbind(input: Any, dim: int = 0) -> tuple[Any, ...]:
@@ -267,16 +281,15 @@ def unbind(input: Any, dim: int = 0) -> tuple[Any, ...]:
         raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
     d = wrap_dim(dim, len(shape))
     params = {"dim": d}
-    parts = tuple([apply_view(_select, input, (i,), params) for i in range(shape[d])])
-    return _join_history(input, parts, d, "Unbind")
+    return _parts(input, _select, [((i,), params) for i in range(shape[d])], d, "Unbind")
 
 
 def _split_sizes(x: Any, sizes: Sequence[int], dim: int, node: str) -> tuple[Any, ...]:
-    parts, start = [], 0
+    each, start = [], 0
     for n in sizes:
-        parts.append(slice_view(x, dim, start, n))
+        each.append(((start,), {"dim": dim, "length": n, "step": 1}))
         start += n
-    return _join_history(x, tuple(parts), dim, node)
+    return _parts(x, _slice, each, dim, node)
 
 
 def split(input: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Any, ...]:
@@ -293,11 +306,12 @@ def split(input: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Any, .
     if hasattr(split_size_or_sections, "__index__"):
         size = split_size_or_sections.__index__()
         if size < 0:
-            raise RuntimeError(f"split expects split_size be non-negative, but got split_size={size}")
+            raise RuntimeError(
+                f"split expects split_size be non-negative, but got split_size={size}"
+            )
         if size == 0 and n:
             raise RuntimeError(
-                "split_size can only be 0 if dimension size is 0, but got dimension size of "
-                f"{n}"
+                f"split_size can only be 0 if dimension size is 0, but got dimension size of {n}"
             )
         count = max(-(-n // size), 1) if size else 1
         sizes = [min(size, n - i * size) for i in range(count)] if size else [0]
@@ -328,8 +342,9 @@ def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> tuple[An
     """Split one dimension into nearly equal pieces, or at the indices given."""
     shape = input._a.shape
     if not shape:
-        raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor "
-                           "with 0 dims")
+        raise RuntimeError(
+            "tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims"
+        )
     d = wrap_dim(dim, len(shape))
     n = shape[d]
     given = indices_or_sections

@@ -16,17 +16,17 @@ from multitorch.ops.logic import isclose, where_op
 from multitorch.ops.op import op
 from multitorch.ops.promote import not_implemented
 from multitorch.ops.reduction import (
-    ALL_DIMS as _ALL_DIMS,
-)
-from multitorch.ops.reduction import (
     all_dims,
     check_not_empty,
     dims_of,
     shape_accumulated,
     shape_bool,
     shape_index,
+    shape_of_all,
     shape_same_dtype,
     shape_value_index,
+    takes_axis,
+    torch_names,
 )
 
 # --- sums ----------------------------------------------------------------------------------------
@@ -49,12 +49,12 @@ _unreduce = op("unreduce", "x", shape=_unreduce_shape).vjp(
     x=lambda F, g, dim, keepdim: F.sum(g, dim=dim, keepdim=keepdim)
 )
 _sum = op("sum", "x", node="SumBackward1", shape=shape_accumulated).vjp(x=_sum_rule)
-_sum_all = op("sum_all", "x", kernel="sum", node="SumBackward0", shape=shape_accumulated).vjp(
-    x=_sum_rule
+_sum_all = op("sum_all", "x", node="SumBackward0", shape=shape_of_all(shape_accumulated)).vjp(
+    x=lambda F, g, x_shape: _sum_rule(F, g, x_shape, tuple(range(len(x_shape))), False)
 )
 _mean = op("mean", "x", node="MeanBackward1", shape=shape_same_dtype).vjp(x=_mean_rule)
-_mean_all = op("mean_all", "x", kernel="mean", node="MeanBackward0", shape=shape_same_dtype).vjp(
-    x=_mean_rule
+_mean_all = op("mean_all", "x", node="MeanBackward0", shape=shape_of_all(shape_same_dtype)).vjp(
+    x=lambda F, g, x_shape: _mean_rule(F, g, x_shape, tuple(range(len(x_shape))), False)
 )
 sum_to = op("sum_to", "x", node="SumBackward1", shape=lambda x, *, shape: (shape, x.dtype)).vjp(
     x=lambda F, g, x_shape: F.expand(g, shape=x_shape)
@@ -66,17 +66,26 @@ def _cast(input: Any, dtype: Any) -> Any:
 
 
 def sum(
-    input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None
+    input: Any,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    dtype: Any = None,
+    out: Any = None,
+    **names: Any,
 ) -> Any:
     """Return the sum over dimensions, of all elements by default; integers are added in int64.
 
     >>> multitorch.sum(multitorch.ones(2, 3), dim=1)
     tensor([3., 3.])
     """
+    if names:
+        names = {"dim": dim, "keepdim": keepdim} | torch_names(names)
+        return sum(input, dtype=dtype, out=out, **names)
     if dtype is not None:
         input = _cast(input, dtype)
-    if dim is None:
-        t = _sum_all(input, dim=_ALL_DIMS[input._a.ndim], keepdim=keepdim)
+    if dim is None and not keepdim:
+        t = _sum_all(input)
     else:
         t = _sum(input, dim=dims_of(input, dim), keepdim=keepdim)
     if dtype is not None:
@@ -85,13 +94,22 @@ def sum(
 
 
 def mean(
-    input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None
+    input: Any,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    dtype: Any = None,
+    out: Any = None,
+    **names: Any,
 ) -> Any:
     """Return the mean over dimensions, of all elements by default.
 
     >>> multitorch.mean(multitorch.tensor([1.0, 2.0, 6.0]))
     tensor(3.)
     """
+    if names:
+        names = {"dim": dim, "keepdim": keepdim} | torch_names(names)
+        return mean(input, dtype=dtype, out=out, **names)
     if dtype is not None:
         input = _cast(input, dtype)
     if not input._dtype.inexact:
@@ -99,8 +117,8 @@ def mean(
             "mean(): could not infer output dtype. Input dtype must be either a floating point or "
             f"complex dtype. Got: {input._dtype.scalar_name}"
         )
-    if dim is None:
-        t = _mean_all(input, dim=_ALL_DIMS[input._a.ndim], keepdim=keepdim)
+    if dim is None and not keepdim:
+        t = _mean_all(input)
     else:
         t = _mean(input, dim=dims_of(input, dim), keepdim=keepdim)
     return t if out is None else write_out(out, t)
@@ -117,6 +135,10 @@ def even_rule(F: Any, g: Any, x: Any, out: Any, x_shape: Any, x_dtype: Any, dim:
     return mask * F.unreduce(share, shape=x_shape, dim=dim, keepdim=keepdim)
 
 
+def _even_whole(F: Any, g: Any, x: Any, out: Any, x_shape: Any, x_dtype: Any) -> Any:
+    return even_rule(F, g, x, out, x_shape, x_dtype, tuple(range(len(x_shape))), False)
+
+
 def pick_rule(F: Any, g: Any, indices: Any, x_shape: Any, dim: int, keepdim: bool) -> Any:
     """Give the gradient to the element that was selected."""
     if not x_shape:
@@ -129,11 +151,11 @@ def pick_rule(F: Any, g: Any, indices: Any, x_shape: Any, dim: int, keepdim: boo
 
 _amax = op("amax", "x", shape=shape_same_dtype).vjp(x=even_rule)
 _amin = op("amin", "x", shape=shape_same_dtype).vjp(x=even_rule)
-_max_all = op("max_all", "x", kernel="amax", node="MaxBackward1", shape=shape_same_dtype).vjp(
-    x=even_rule
+_max_all = op("max_all", "x", node="MaxBackward1", shape=shape_of_all(shape_same_dtype)).vjp(
+    x=_even_whole
 )
-_min_all = op("min_all", "x", kernel="amin", node="MinBackward1", shape=shape_same_dtype).vjp(
-    x=even_rule
+_min_all = op("min_all", "x", node="MinBackward1", shape=shape_of_all(shape_same_dtype)).vjp(
+    x=_even_whole
 )
 _max_dim = op(
     "max_dim", "x", outs="values indices", diff_outs=(0,), node="MaxBackward0",
@@ -189,7 +211,7 @@ def _extreme(name: str, whole: Callable, along: Callable, pairwise: str) -> Call
             if 0 in input._a.shape:
                 check_not_empty(name, input, all_dims(input), False)
             _ordered(name, input)
-            t = whole(input, dim=_ALL_DIMS[input._a.ndim], keepdim=False)
+            t = whole(input)
             return t if out is None else write_out(out, t)
         if isinstance(dim, dispatch.Tensor):
             return getattr(logic, pairwise)(input, dim, out=out)
@@ -391,10 +413,12 @@ def allclose(
     return bool(all(isclose(input, other, rtol, atol, equal_nan)).item())
 
 
-_NAMES = (
-    sum, mean, amax, amin, aminmax, max, min, argmax, argmin, all, any, prod, logsumexp, nansum,
-    nanmean, count_nonzero, equal, allclose,
+_WITH_AXIS = (
+    amax, amin, aminmax, max, min, argmax, argmin, all, any, prod, logsumexp, nansum, nanmean,
+    count_nonzero,
 )  # fmt: skip
-FUNCTIONS: dict[str, Callable] = {f.__name__: f for f in _NAMES}
+FUNCTIONS: dict[str, Callable] = {f.__name__: f for f in (sum, mean, equal, allclose)} | {
+    f.__name__: takes_axis(f) for f in _WITH_AXIS
+}
 METHODS: dict[str, Callable] = {**FUNCTIONS, "sum_to_size": sum_to_size}
 INPLACE: dict[str, Callable] = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from multitorch import dtypes
@@ -44,11 +46,38 @@ def shape_value_index(x: Any, *, dim: Any, keepdim: bool) -> tuple[Any, ...]:
     return index, (index[0], same)
 
 
+def shape_of_all(shape: Callable) -> Callable:
+    """Return the form of a shape function for an op that reduces everything."""
+    return lambda x: shape(x, dim=None, keepdim=False)
+
+
 def _as_dims(dim: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
     if dim is None:
         return tuple(range(len(shape)))
     return (dim,) if dim.__class__ is int else dim
 
+
+# --- names of arguments --------------------------------------------------------------------------
+
+
+def takes_axis(function: Callable) -> Callable:
+    """Let a function take NumPy's names, `axis` and `keepdims`, as PyTorch does."""
+
+    @functools.wraps(function)
+    def renamed(*args: Any, **kwargs: Any) -> Any:
+        if "axis" in kwargs or "keepdims" in kwargs:
+            kwargs = torch_names(kwargs)
+        return function(*args, **kwargs)
+
+    return renamed
+
+
+def torch_names(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return keyword arguments under PyTorch's names."""
+    return {_TORCH_NAMES.get(name, name): value for name, value in kwargs.items()}
+
+
+_TORCH_NAMES = {"axis": "dim", "keepdims": "keepdim"}
 
 # --- checks --------------------------------------------------------------------------------------
 

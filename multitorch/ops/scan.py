@@ -11,6 +11,7 @@ from multitorch.ops import return_types
 from multitorch.ops.apply import write_out
 from multitorch.ops.common import constant, wrap_dim
 from multitorch.ops.op import op
+from multitorch.ops.reduction import takes_axis
 
 
 def _shape(x: Any, *, dim: int) -> tuple[Any, Any]:
@@ -145,7 +146,7 @@ def cummin(input: Any, dim: int, *, out: Any = None) -> Any:
 
 
 FUNCTIONS: dict[str, Callable] = {
-    f.__name__: f for f in (cumsum, cumprod, logcumsumexp, cummax, cummin)
+    f.__name__: takes_axis(f) for f in (cumsum, cumprod, logcumsumexp, cummax, cummin)
 }
 METHODS: dict[str, Callable] = dict(FUNCTIONS)
 INPLACE: dict[str, Callable] = {"cumsum_": cumsum, "cumprod_": cumprod}

@@ -1,4 +1,4 @@
-"""Ops that rearrange into new memory: parts written back, fills, flips, pads, triangles, diagonals."""
+"""Ops that rearrange into new memory: parts written back, flips, pads, triangles, diagonals."""
 
 from __future__ import annotations
 
@@ -34,9 +34,7 @@ _slice_scatter = Op("slice_scatter", "x src start", shape=_same).vjp(
     x=lambda F, g, start, src_shape, dim, length, step: F.slice_scatter(
         g, F.new_zeros(g, shape=src_shape), start, dim=dim, length=length, step=step
     ),
-    src=lambda F, g, start, dim, length, step: F.slice(
-        g, start, dim=dim, length=length, step=step
-    ),
+    src=lambda F, g, start, dim, length, step: F.slice(g, start, dim=dim, length=length, step=step),
 )
 _slice_backward = Op("slice_backward", "x start", shape=_to_shape).vjp(
     x=lambda F, g, start, dim, length, step: F.slice(g, start, dim=dim, length=length, step=step)
@@ -60,9 +58,7 @@ _as_strided_scatter = Op("as_strided_scatter", "x src", shape=_same).vjp(
     x=lambda F, g, src_shape, size, stride, offset: F.as_strided_scatter(
         g, F.new_zeros(g, shape=src_shape), size=size, stride=stride, offset=offset
     ),
-    src=lambda F, g, size, stride, offset: F.as_strided(
-        g, size=size, stride=stride, offset=offset
-    ),
+    src=lambda F, g, size, stride, offset: F.as_strided(g, size=size, stride=stride, offset=offset),
 )
 _as_strided_backward = Op("as_strided_backward", "x", shape=_to_shape).vjp(
     x=lambda F, g, size, stride, offset: F.as_strided(g, size=size, stride=stride, offset=offset)
@@ -98,7 +94,9 @@ def slice_scatter(
     shape = input._a.shape
     d = wrap_dim(dim, len(shape))
     first, length = slice_length(start, end, step, shape[d])
-    _fits(src, (*shape[:d], length, *shape[d + 1 :]), "expected src to have a size equal to the slice")
+    _fits(
+        src, (*shape[:d], length, *shape[d + 1 :]), "expected src to have a size equal to the slice"
+    )
     return _slice_scatter(input, src.to(input._dtype), first, dim=d, length=length, step=step)
 
 
@@ -108,20 +106,24 @@ def select_scatter(input: Any, src: Any, dim: int, index: int) -> Any:
     d = wrap_dim(dim, len(shape))
     if not -shape[d] <= index < shape[d]:
         raise IndexError(
-            f"select(): index {index} out of range for tensor of size {list(shape)} at dimension {d}"
+            f"select(): index {index} out of range for tensor of size {list(shape)} at dimension "
+            f"{d}"
         )
-    _fits(src, (*shape[:d], *shape[d + 1 :]), "expected src to have a size equal to the slice of self")
+    _fits(
+        src, (*shape[:d], *shape[d + 1 :]), "expected src to have a size equal to the slice of self"
+    )
     return _select_scatter(input, src.to(input._dtype), index % shape[d], dim=d)
 
 
-def diagonal_scatter(
-    input: Any, src: Any, offset: int = 0, dim1: int = 0, dim2: int = 1
-) -> Any:
+def diagonal_scatter(input: Any, src: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
     """Return a copy with `src` stored on the diagonal."""
     ndim = input._a.ndim
     params = {"offset": offset, "dim1": wrap_dim(dim1, ndim), "dim2": wrap_dim(dim2, ndim)}
-    _fits(src, _diagonal_shape(input._a, **params)[0], "expected src to have a size equal to the "
-          "slice of self")
+    _fits(
+        src,
+        _diagonal_shape(input._a, **params)[0],
+        "expected src to have a size equal to the slice of self",
+    )
     return _diagonal_scatter(input, src.to(input._dtype), **params)
 
 
@@ -307,9 +309,7 @@ def diag_embed(input: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> A
 def diag(input: Any, diagonal: int = 0, *, out: Any = None) -> Any:
     """Return the diagonal of a matrix, or the matrix with a vector on its diagonal."""
     if input._a.ndim not in (1, 2):
-        raise RuntimeError(
-            f"diag(): Supports 1D or 2D tensors. Got {input._a.ndim}D"
-        )
+        raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {input._a.ndim}D")
     if input._a.ndim == 1:
         result = diag_embed(input, diagonal)
     else:

@@ -13,7 +13,7 @@ from multitorch.ops.common import wrap_dim
 from multitorch.ops.op import op
 from multitorch.ops.promote import not_implemented
 from multitorch.ops.reduce import pick_rule
-from multitorch.ops.reduction import shape_value_index
+from multitorch.ops.reduction import shape_value_index, takes_axis
 from multitorch.promotion import promote_types
 
 # --- order ---------------------------------------------------------------------------------------
@@ -73,7 +73,7 @@ def sort(
     """
     _ordered("sort", input)
     d = wrap_dim(dim, input._a.ndim)
-    pair = return_types.sort(*_sort(input, dim=d, descending=bool(descending), stable=True))
+    pair = return_types.sort(*_sort(input, dim=d, descending=bool(descending), stable=bool(stable)))
     return pair if out is None else return_types.sort(*write_out(tuple(out), tuple(pair)))
 
 
@@ -81,7 +81,7 @@ def argsort(input: Any, dim: int = -1, descending: bool = False, stable: bool = 
     """Return the indices that sort the tensor along a dimension."""
     _ordered("sort", input)
     d = wrap_dim(dim, input._a.ndim)
-    return _argsort(input, dim=d, descending=bool(descending), stable=True)
+    return _argsort(input, dim=d, descending=bool(descending), stable=bool(stable))
 
 
 def msort(input: Any, *, out: Any = None) -> Any:
@@ -121,6 +121,7 @@ def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False, *, out: A
 
 # --- unique values -------------------------------------------------------------------------------
 
+_unique_values = op("unique_values", "x").nondiff()
 _unique = op("unique", "x", outs="values inverse counts").nondiff()
 _unique_consecutive = op("unique_consecutive", "x", outs="values inverse counts").nondiff()
 
@@ -144,6 +145,8 @@ def unique(
     (tensor([1, 3]), tensor([1, 2]))
     """
     _ordered("unique", input)
+    if dim is None and not return_inverse and not return_counts:
+        return _unique_values(input)
     d = None if dim is None else wrap_dim(dim, input._a.ndim)
     return _chosen(_unique(input, dim=d), return_inverse, return_counts)
 
@@ -289,7 +292,7 @@ def histc(input: Any, bins: int = 100, min: float = 0, max: float = 0, *, out: A
 
 
 FUNCTIONS: dict[str, Callable] = {
-    f.__name__: f
+    f.__name__: takes_axis(f)
     for f in (
         sort, argsort, msort, topk, kthvalue, unique, unique_consecutive, searchsorted, bucketize,
         isin, bincount, histc,

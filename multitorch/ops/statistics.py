@@ -22,6 +22,7 @@ from multitorch.ops.reduction import (
     shape_real,
     shape_same_dtype,
     shape_value_index,
+    takes_axis,
 )
 
 # --- variance ------------------------------------------------------------------------------------
@@ -346,6 +347,6 @@ def nanquantile(
 _NAMES = (
     var, std, var_mean, std_mean, norm, dist, median, nanmedian, mode, quantile, nanquantile,
 )  # fmt: skip
-FUNCTIONS: dict[str, Callable] = {f.__name__: f for f in _NAMES}
+FUNCTIONS: dict[str, Callable] = {f.__name__: takes_axis(f) for f in _NAMES}
 METHODS: dict[str, Callable] = {k: f for k, f in FUNCTIONS.items() if not k.endswith("_mean")}
 INPLACE: dict[str, Callable] = {}

@@ -16,8 +16,8 @@ from multitorch.ops import apply as dispatch
 from multitorch.ops.common import wrap_dim
 from multitorch.ops.op import Op
 from multitorch.ops.sizes import broadcast_sizes, infer_sizes, sizes_of, view_strides
-from multitorch.size import Size
 from multitorch.ops.view import apply_view, attach_untracked, tracked, view_op
+from multitorch.size import Size
 
 # --- declarations ---------------------------------------------------------------------------------
 
@@ -101,6 +101,7 @@ _INT = to_dtype(int).numpy()
 _expand = view_op("expand", "x", undo=_unexpand, shape=_reshaped)
 _expand.vjp(x=lambda F, g, x_shape: F.sum_to(g, shape=x_shape))
 
+
 def _dtype_shape(x: Any, *, dtype: Any, old: Any) -> Any:
     if dtype.itemsize == old.itemsize:
         return x.shape, dtype
@@ -137,9 +138,7 @@ _alias = view_op(
     "alias", "x", undo=lambda F, base, new: new, kernel="detach", shape=lambda x: (x.shape, x.dtype)
 )
 _alias.vjp(x=lambda F, g: g)
-_detach = view_op(
-    "detach", "x", undo=lambda F, base, new: new, shape=lambda x: (x.shape, x.dtype)
-)
+_detach = view_op("detach", "x", undo=lambda F, base, new: new, shape=lambda x: (x.shape, x.dtype))
 _detach.nondiff()
 _clone = Op("clone", "x", shape=lambda x: (x.shape, x.dtype)).vjp(x=lambda F, g: g)
 _contiguous = Op(
@@ -168,9 +167,11 @@ def _reshaped_memory(x: Any, args: tuple) -> Any:
         if args.__class__ is not tuple and args.__class__ is not Size:
             return None
     try:
-        return apply_view(_view, x, (), {"shape": args})
+        found = apply_view(_view, x, (), {"shape": args})
     except (TypeError, ValueError):
         return None
+    # NumPy takes any negative size for -1
+    return found if found._a.shape == args or min(args) >= -1 else None
 
 
 def view(input: Any, *args: Any, dtype: Any = None, size: Any = None) -> Any:
@@ -443,7 +444,9 @@ def expand(input: Any, *args: Any, size: Any = None, implicit: bool = False) -> 
     >>> multitorch.zeros(3, 1).expand(-1, 4).shape
     torch.Size([3, 4])
     """
-    target = broadcast_sizes(input._a.shape, sizes_of("expand", (size,) if size is not None else args))
+    target = broadcast_sizes(
+        input._a.shape, sizes_of("expand", (size,) if size is not None else args)
+    )
     return apply_view(_expand, input, (), {"shape": target})
 
 
@@ -514,8 +517,8 @@ def view_as_complex(input: Any) -> Any:
     shape = input._a.shape
     if not input._dtype.is_floating_point:
         raise RuntimeError(
-            "view_as_complex is only supported for half, float and double tensors, but got a tensor "
-            f"of scalar type: {input._dtype.scalar_name}"
+            "view_as_complex is only supported for half, float and double tensors, but got a "
+            f"tensor of scalar type: {input._dtype.scalar_name}"
         )
     if not shape:
         raise RuntimeError("Input tensor must have one or more dimensions")

@@ -35,7 +35,7 @@ def resolve(op: Op) -> Callable | None:
     found: Any = _lookup(op.name)
     if found is None:
         return None
-    if op.op.__module__ == database.__name__:
+    if getattr(op.op, "__module__", None) == database.__name__:
         return rebind(op.op)
     return found if callable(found) else getattr(found, "__get__", None)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from multitorch.autograd import no_grad
 from multitorch.ops.activation import relu
-from multitorch.ops.gather import embedding as _lookup
+from multitorch.ops.masks import embedding as _lookup
 from multitorch.ops.norm import batch_norm
 from multitorch.ops.pool import avg_pool1d, avg_pool2d, avg_pool3d
 from multitorch.ops.shape import pad

@@ -1,0 +1,333 @@
+"""Inverses, determinants, solutions and factors of matrices."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from multitorch import dtypes
+from multitorch.dtypes import dtype
+from multitorch.ops.apply import write_out
+from multitorch.ops.op import op
+from multitorch.ops.promote import Promotion, not_implemented
+
+Tensor = Any
+
+
+def _native(name: str, d: dtype) -> dtype:
+    if d not in (dtypes.float32, dtypes.float64, dtypes.complex64, dtypes.complex128):
+        raise not_implemented(name, d)
+    return d
+
+
+_matrix = Promotion("matrix", _native, fast=frozenset())
+
+
+def _real(d: np.dtype) -> np.dtype:
+    return np.zeros((), d).real.dtype
+
+
+def _square(name: str, A: Tensor) -> None:
+    if A.ndim < 2:
+        raise RuntimeError(f"{name}: The input tensor A must have at least 2 dimensions.")
+    if A.shape[-1] != A.shape[-2]:
+        raise RuntimeError(
+            f"{name}: A must be batches of square matrices, but they are {A.shape[-2]} by "
+            f"{A.shape[-1]} matrices"
+        )
+
+
+# --- inverses and determinants -------------------------------------------------------------------
+
+_inv = op(
+    "inv", "x", promote=_matrix, broadcasts=False, node="LinalgInvEx",
+    shape=lambda x: (x.shape, x.dtype),
+).vjp(x=lambda F, g, out: -F.matmul_tn(out, F.matmul_nt(g, out)))  # fmt: skip
+
+
+def _solve_x(F: Any, g: Any, x: Any, out: Any) -> Any:
+    return -F.matmul_nt(F.solve(F.adjoint(x), g), out)
+
+
+_solve = op(
+    "solve", "x y", promote=_matrix, node="LinalgSolveEx", shape=lambda x, y: (y.shape, y.dtype)
+).vjp(x=_solve_x, y=lambda F, g, x: F.solve(F.adjoint(x), g))
+_det = op(
+    "det", "x", promote=_matrix, broadcasts=False, node="LinalgDet",
+    shape=lambda x: (x.shape[:-2], x.dtype),
+).vjp(x=lambda F, g, x, out: F.adjoint(F.inv(x)) * F.as_scalars(g * F.conj(out)))  # fmt: skip
+
+
+def _slogdet_rule(F: Any, g: Any, x: Any) -> tuple:
+    return (F.adjoint(F.inv(x)) * F.as_scalars(g),)
+
+
+_slogdet = op(
+    "slogdet", "x", outs="sign logabsdet", diff_outs=(1,), promote=_matrix, broadcasts=False,
+    node="LinalgSlogdet",
+    shape=lambda x: ((x.shape[:-2], x.dtype), (x.shape[:-2], _real(x.dtype))),
+).vjps(_slogdet_rule)  # fmt: skip
+
+
+def inv(A: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Return the inverses of square matrices."""
+    _square("linalg.inv", A)
+    result = _inv(A)
+    return result if out is None else write_out(out, result)
+
+
+def det(A: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Return the determinants of square matrices."""
+    _square("linalg.det", A)
+    result = _det(A)
+    return result if out is None else write_out(out, result)
+
+
+class SlogdetResult(NamedTuple):
+    """The sign of a determinant, and the logarithm of its absolute value."""
+
+    sign: Any
+    logabsdet: Any
+
+
+def slogdet(A: Tensor) -> SlogdetResult:
+    """Return the sign and the logarithm of the absolute value of determinants."""
+    _square("linalg.slogdet", A)
+    return SlogdetResult(*_slogdet(A))
+
+
+def logdet(input: Tensor) -> Tensor:
+    """Return the logarithm of determinants; NaN where they are negative."""
+    sign, value = slogdet(input)
+    return value + sign.log() if not input.is_complex() else value.to(input.dtype) + sign.log()
+
+
+def solve(A: Tensor, B: Tensor, *, left: bool = True, out: Tensor | None = None) -> Tensor:
+    """Return X of A X = B, or of X A = B with left=False."""
+    _square("linalg.solve", A)
+    vector = B.ndim == 1 or (B.ndim == A.ndim - 1 and B.shape == A.shape[:-1])
+    rhs = B.unsqueeze(-1) if vector else B
+    if rhs.shape[-2 if left else -1] != A.shape[-1]:
+        raise RuntimeError(
+            f"linalg.solve: Incompatible shapes of A and B for the equation "
+            f"{'AX = B' if left else 'XA = B'} ({A.shape[-2]}x{A.shape[-1]} and "
+            f"{rhs.shape[-2]}x{rhs.shape[-1]})"
+        )
+    if not left:
+        result = solve(A.transpose(-2, -1), rhs.transpose(-2, -1)).transpose(-2, -1)
+    else:
+        if rhs.shape[:-2] != A.shape[:-2]:
+            batch = dispatch_broadcast(A.shape[:-2], rhs.shape[:-2])
+            A, rhs = A.expand(*batch, *A.shape[-2:]), rhs.expand(*batch, *rhs.shape[-2:])
+        result = _solve(A, rhs)
+    result = result.squeeze(-1) if vector else result
+    return result if out is None else write_out(out, result)
+
+
+def dispatch_broadcast(*shapes: Any) -> tuple[int, ...]:
+    """Return the common shape of batches."""
+    from multitorch.ops.apply import broadcast_shape
+
+    return broadcast_shape(*[tuple(s) for s in shapes])
+
+
+def matrix_power(A: Tensor, n: int) -> Tensor:
+    """Return the n-th power of square matrices."""
+    _square("linalg.matrix_power", A)
+    if n < 0:
+        return matrix_power(inv(A), -n)
+    result = None
+    while n:
+        if n & 1:
+            result = A if result is None else result @ A
+        n >>= 1
+        A = A @ A if n else A
+    if result is None:
+        ones = A.new_ones(A.shape[-1])
+        return ones.diag().expand(A.shape).clone()
+    return result
+
+
+# --- factors -------------------------------------------------------------------------------------
+
+
+def _cholesky_rule(F: Any, g: Any, out: Any) -> Any:
+    inner = F.tril(F.matmul_tn(out, F.tril(g, diagonal=0)), diagonal=0)
+    inner = inner - F.diagonal_part(inner) / 2
+    half = F.solve(F.adjoint(out), inner)
+    s = F.adjoint(F.solve(F.adjoint(out), F.adjoint(half)))
+    return (s + F.adjoint(s)) / 2
+
+
+_cholesky = op(
+    "cholesky", "x", promote=_matrix, broadcasts=False, node="LinalgCholeskyEx",
+    shape=lambda x: (x.shape, x.dtype),
+).vjp(x=_cholesky_rule)  # fmt: skip
+
+
+def cholesky(A: Tensor, *, upper: bool = False, out: Tensor | None = None) -> Tensor:
+    """Return lower triangular L with A = L Lᴴ (or Lᴴ with `upper`)."""
+    _square("linalg.cholesky", A)
+    result = _cholesky(A)
+    if upper:
+        result = result.mH
+    return result if out is None else write_out(out, result)
+
+
+def _qr_rule(F: Any, g: Any, q: Any, r: Any) -> tuple:
+    gq, gr = g
+    m = 0
+    if gr is not None:
+        m = F.matmul_nt(r, gr)
+    if gq is not None:
+        m = m - F.matmul_tn(gq, q)
+    # the lower triangle, mirrored
+    lower = F.tril(m, diagonal=0)
+    m = lower + F.adjoint(F.tril(m, diagonal=-1))
+    total = F.matmul(q, m)
+    if gq is not None:
+        total = total + gq
+    return (F.adjoint(F.solve(r, F.adjoint(total))),)
+
+
+def _qr_shape(x: Any, *, mode: str) -> tuple:
+    *batch, m, n = x.shape
+    k = m if mode == "complete" else min(m, n)
+    return ((*batch, m, k), x.dtype), ((*batch, k, n), x.dtype)
+
+
+_qr = op(
+    "qr", "x", outs="q r", promote=_matrix, broadcasts=False, node="LinalgQr", shape=_qr_shape
+).vjps(_qr_rule)
+
+
+class QRResult(NamedTuple):
+    """Orthonormal columns Q and an upper triangular R."""
+
+    Q: Any
+    R: Any
+
+
+def linalg_qr(A: Tensor, mode: str = "reduced") -> QRResult:
+    """Return Q with orthonormal columns and upper triangular R with A = Q R."""
+    if mode not in ("reduced", "complete", "r"):
+        raise RuntimeError(
+            f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', "
+            "or 'complete'"
+        )
+    if A.ndim < 2:
+        raise RuntimeError("linalg.qr: The input tensor A must have at least 2 dimensions.")
+    needs = A.requires_grad
+    if needs and (mode == "complete" or A.shape[-2] < A.shape[-1]):
+        raise NotImplementedError(
+            "linalg.qr: the derivative needs mode='reduced' and at least as many rows as columns"
+        )
+    q, r = _qr(A, mode="complete" if mode == "complete" else "reduced")
+    return QRResult(A.new_empty(0) if mode == "r" else q, r)
+
+
+def qr(input: Tensor, some: bool = True) -> QRResult:
+    """Return `linalg.qr`; with some=False the complete one."""
+    return linalg_qr(input, "reduced" if some else "complete")
+
+
+def _eigh_rule(F: Any, g: Any, values: Any, vectors: Any) -> tuple:
+    gl, gv = g
+    inner = None
+    if gv is not None:
+        inner = F.matmul_tn(vectors, gv) * F.inverse_gaps(values)
+    if gl is not None:
+        spread = F.diagonal_matrix(gl)
+        inner = spread if inner is None else inner + spread
+    return (F.matmul_nt(F.matmul(vectors, inner), vectors),)
+
+
+_eigh = op(
+    "eigh", "x", outs="values vectors", promote=_matrix, broadcasts=False, node="LinalgEigh",
+    shape=lambda x: ((x.shape[:-1], _real(x.dtype)), (x.shape, x.dtype)),
+).vjps(_eigh_rule)  # fmt: skip
+
+
+class EighResult(NamedTuple):
+    """Ascending eigenvalues and, in columns, their eigenvectors."""
+
+    eigenvalues: Any
+    eigenvectors: Any
+
+
+def eigh(A: Tensor, UPLO: str = "L") -> EighResult:
+    """Return eigenvalues (ascending) and eigenvectors of Hermitian matrices, of which one triangle is read."""
+    _square("linalg.eigh", A)
+    lower = A.tril() if UPLO.upper() == "L" else A.triu().mH
+    whole = lower + lower.tril(-1).mH
+    return EighResult(*_eigh(whole))
+
+
+def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
+    """Return the ascending eigenvalues of Hermitian matrices."""
+    return eigh(A, UPLO)[0]
+
+
+def _svd_shape(x: Any, *, full: bool) -> tuple:
+    *batch, m, n = x.shape
+    k = min(m, n)
+    u, v = (m, n) if full else (k, k)
+    return ((*batch, m, u), x.dtype), ((*batch, k), _real(x.dtype)), ((*batch, v, n), x.dtype)
+
+
+def _svd_rule(F: Any, g: Any, u: Any, s: Any, vh: Any) -> tuple:
+    return (F.svd_backward(g[0], g[1], g[2], u, s, vh),)
+
+
+_svd = op(
+    "svd", "x", outs="u s vh", promote=_matrix, broadcasts=False, node="LinalgSvd",
+    shape=_svd_shape,
+).vjps(_svd_rule)  # fmt: skip
+
+
+class SVDResult(NamedTuple):
+    """Left singular vectors, descending singular values, right singular vectors in rows."""
+
+    U: Any
+    S: Any
+    Vh: Any
+
+
+class OldSVDResult(NamedTuple):
+    """Left singular vectors, descending singular values, right singular vectors in columns."""
+
+    U: Any
+    S: Any
+    V: Any
+
+
+def linalg_svd(A: Tensor, full_matrices: bool = True) -> SVDResult:
+    """Return U, S and Vᴴ with A = U diag(S) Vᴴ."""
+    if A.ndim < 2:
+        raise RuntimeError("linalg.svd: The input tensor A must have at least 2 dimensions.")
+    full = full_matrices and A.shape[-1] != A.shape[-2]
+    if full and A.requires_grad:
+        raise NotImplementedError("linalg.svd: the derivative needs full_matrices=False")
+    return SVDResult(*_svd(A, full=full))
+
+
+def svdvals(A: Tensor) -> Tensor:
+    """Return the descending singular values."""
+    return linalg_svd(A, False)[1]
+
+
+def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> OldSVDResult:
+    """Return U, S and V with input = U diag(S) Vᴴ."""
+    u, s, vh = linalg_svd(input, not some)
+    if not compute_uv:
+        u, vh = u.new_zeros(u.shape), vh.new_zeros(vh.shape)
+    return OldSVDResult(u, s, vh.mH)
+
+
+def pinv(input: Tensor, rcond: float = 1e-15) -> Tensor:
+    """Return the pseudoinverse; singular values up to rcond times the largest count as 0."""
+    u, s, vh = linalg_svd(input, False)
+    small = s <= rcond * s.amax(-1, keepdim=True)
+    inverse = (1 / s.masked_fill(small, 1.0)).masked_fill(small, 0.0)
+    return (vh.mH * inverse.unsqueeze(-2)) @ u.mH
