@@ -39,3 +39,42 @@ def outer(x: Array, y: Array) -> Array:
 def linear(x: Array, w: Array, b: Array = None) -> Array:
     y = jnp.matmul(x, w.T, precision=PRECISION)
     return y if b is None else y + b
+
+
+# --- decompositions ------------------------------------------------------------------------------
+
+
+def inv(x: Array) -> Array:
+    return jnp.linalg.inv(x)
+
+
+def solve(x: Array, y: Array) -> Array:
+    return jnp.linalg.solve(x, y)
+
+
+def det(x: Array) -> Array:
+    return jnp.linalg.det(x)
+
+
+def slogdet(x: Array) -> tuple[Array, Array]:
+    sign, value = jnp.linalg.slogdet(x)
+    return sign, value
+
+
+def cholesky(x: Array) -> Array:
+    return jnp.linalg.cholesky(x)
+
+
+def qr(x: Array, *, mode: str) -> tuple[Array, Array]:
+    q, r = jnp.linalg.qr(x, mode)
+    return q, r
+
+
+def eigh(x: Array) -> tuple[Array, Array]:
+    values, vectors = jnp.linalg.eigh(x)
+    return values, vectors
+
+
+def svd(x: Array, *, full: bool) -> tuple[Array, Array, Array]:
+    u, s, vh = jnp.linalg.svd(x, full)
+    return u, s, vh

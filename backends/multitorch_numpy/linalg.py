@@ -84,3 +84,60 @@ def linear(x: Array, w: Array, b: Array = None) -> Array:
     if b is not None:
         y += b
     return y
+
+
+# --- decompositions ------------------------------------------------------------------------------
+
+
+def _singular(name: str, what: str) -> RuntimeError:
+    return RuntimeError(
+        f"linalg.{name}: The {what} could not be completed because the input matrix is singular."
+    )
+
+
+def inv(x: Array) -> Array:
+    try:
+        return np.linalg.inv(x)
+    except np.linalg.LinAlgError:
+        raise _singular("inv", "inversion") from None
+
+
+def solve(x: Array, y: Array) -> Array:
+    try:
+        return np.linalg.solve(x, y)
+    except np.linalg.LinAlgError:
+        raise _singular("solve", "solution") from None
+
+
+def det(x: Array) -> Array:
+    return np.linalg.det(x)
+
+
+def slogdet(x: Array) -> tuple[Array, Array]:
+    sign, value = np.linalg.slogdet(x)
+    return sign, value
+
+
+def cholesky(x: Array) -> Array:
+    try:
+        return np.linalg.cholesky(x)
+    except np.linalg.LinAlgError:
+        raise RuntimeError(
+            "linalg.cholesky: The factorization could not be completed because the input is not "
+            "positive-definite."
+        ) from None
+
+
+def qr(x: Array, *, mode: str) -> tuple[Array, Array]:
+    q, r = np.linalg.qr(x, mode)
+    return q, r
+
+
+def eigh(x: Array) -> tuple[Array, Array]:
+    values, vectors = np.linalg.eigh(x)
+    return values, vectors
+
+
+def svd(x: Array, *, full: bool) -> tuple[Array, Array, Array]:
+    u, s, vh = np.linalg.svd(x, full)
+    return u, s, vh

@@ -63,3 +63,73 @@ def linear(F: Any, x: Array, w: Array, b: Array = None) -> Array:
     """`x wᵀ + b`."""
     y = F.matmul(x, F.permute(w, dims=(1, 0)))
     return y if b is None else y + b
+
+
+def addmm(F: Any, input: Array, x: Array, y: Array, beta: Array, alpha: Array) -> Array:
+    """`beta input + alpha x y`."""
+    return input * beta + F.mm(x, y) * alpha
+
+
+def baddbmm(F: Any, input: Array, x: Array, y: Array, beta: Array, alpha: Array) -> Array:
+    """`beta input + alpha x y` of batches."""
+    return input * beta + F.matmul(x, y) * alpha
+
+
+def addmv(F: Any, input: Array, x: Array, y: Array, beta: Array, alpha: Array) -> Array:
+    """`beta input + alpha x y` of a matrix and a vector."""
+    return input * beta + F.mv(x, y) * alpha
+
+
+# --- what the rules of decompositions share ------------------------------------------------------
+
+
+def adjoint(F: Any, x: Array) -> Array:
+    """`xᴴ`."""
+    return _adjoint(F, x)
+
+
+def as_scalars(F: Any, g: Array) -> Array:
+    """One number for each matrix, in a shape that broadcasts with the matrices."""
+    return F.reshape(g, shape=(*g.shape, 1, 1))
+
+
+def diagonal_part(F: Any, x: Array) -> Array:
+    """`x` with 0 beside the diagonal."""
+    return F.tril(x, diagonal=0) - F.tril(x, diagonal=-1)
+
+
+def diagonal_matrix(F: Any, values: Array) -> Array:
+    """Square matrices with these diagonals."""
+    n = values.shape[-1]
+    column = F.reshape(values, shape=(*values.shape, 1))
+    return F.diagonal_part(F.expand(column, shape=(*values.shape, n)))
+
+
+def inverse_gaps(F: Any, values: Array) -> Array:
+    """`1 / (v[j] - v[i])`, 0 where they are equal."""
+    row = F.reshape(values, shape=(*values.shape[:-1], 1, values.shape[-1]))
+    gaps = row - F.reshape(values, shape=(*values.shape, 1))
+    return F.where(gaps == 0, 0, 1 / F.where(gaps == 0, 1, gaps))
+
+
+def svd_backward(F: Any, gu: Array, gs: Array, gvh: Array, u: Array, s: Array, vh: Array) -> Array:
+    """The gradient of the reduced decomposition; None stands for a gradient of 0."""
+    row = F.reshape(s, shape=(*s.shape[:-1], 1, s.shape[-1]))
+    column = F.reshape(s, shape=(*s.shape, 1))
+    gaps = F.inverse_gaps(s * s)
+    inner = None if gs is None else F.diagonal_matrix(gs)
+    outer = None
+    if gu is not None:
+        turn = F.matmul_tn(u, gu)
+        skew = turn - F.adjoint(turn)
+        part = skew * gaps * row + F.diagonal_part(skew) / (row * 2)
+        inner = part if inner is None else inner + part
+        outer = F.matmul((gu - F.matmul(u, turn)) / row, vh)
+    if gvh is not None:
+        turn = F.matmul_nt(vh, gvh)
+        part = column * ((turn - F.adjoint(turn)) * gaps)
+        inner = part if inner is None else inner + part
+        rest = F.matmul(u / row, gvh - F.matmul(F.adjoint(turn), vh))
+        outer = rest if outer is None else outer + rest
+    total = F.matmul(F.matmul(u, inner), vh)
+    return total if outer is None else total + outer

@@ -8,7 +8,7 @@ import numpy as np
 
 from multitorch import dtypes
 from multitorch.dtypes import dtype
-from multitorch.ops.apply import write_out
+from multitorch.ops.apply import broadcast_shape, write_out
 from multitorch.ops.op import op
 from multitorch.ops.promote import Promotion, not_implemented
 
@@ -118,18 +118,11 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True, out: Tensor | None = None)
         result = solve(A.transpose(-2, -1), rhs.transpose(-2, -1)).transpose(-2, -1)
     else:
         if rhs.shape[:-2] != A.shape[:-2]:
-            batch = dispatch_broadcast(A.shape[:-2], rhs.shape[:-2])
+            batch = broadcast_shape(tuple(A.shape[:-2]), tuple(rhs.shape[:-2]))
             A, rhs = A.expand(*batch, *A.shape[-2:]), rhs.expand(*batch, *rhs.shape[-2:])
         result = _solve(A, rhs)
     result = result.squeeze(-1) if vector else result
     return result if out is None else write_out(out, result)
-
-
-def dispatch_broadcast(*shapes: Any) -> tuple[int, ...]:
-    """Return the common shape of batches."""
-    from multitorch.ops.apply import broadcast_shape
-
-    return broadcast_shape(*[tuple(s) for s in shapes])
 
 
 def matrix_power(A: Tensor, n: int) -> Tensor:
@@ -257,7 +250,10 @@ class EighResult(NamedTuple):
 
 
 def eigh(A: Tensor, UPLO: str = "L") -> EighResult:
-    """Return eigenvalues (ascending) and eigenvectors of Hermitian matrices, of which one triangle is read."""
+    """Return eigenvalues (ascending) and eigenvectors of Hermitian matrices.
+
+    Only one triangle is read.
+    """
     _square("linalg.eigh", A)
     lower = A.tril() if UPLO.upper() == "L" else A.triu().mH
     whole = lower + lower.tril(-1).mH
