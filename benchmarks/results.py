@@ -46,7 +46,7 @@ def section(title: str, module: str, flags: list[str]) -> str:
     """Run one benchmark and return its part of the page."""
     command = ["-m", f"benchmarks.{module}", *flags]
     done = subprocess.run(
-        [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
     )
     return f"## {title}\n\n`python {' '.join(command)}`\n\n```\n{done.stdout.rstrip()}\n```\n"
 

@@ -16,7 +16,7 @@ from multitorch_jax.jit import eager, elementwise, x64
 
 _FAMILIES = (
     "pointwise", "reduce", "sort", "shape", "index", "linalg", "activation", "conv", "pool", "norm",
-    "loss", "random", "optim", "writes", "maths", "special", "factor",
+    "loss", "random", "optim", "writes", "maths", "special",
 )  # fmt: skip
 _ELEMENTWISE = frozenset(
     "add sub mul div neg abs exp log sqrt rsqrt sin cos tanh sigmoid relu maximum minimum eq ne lt le "

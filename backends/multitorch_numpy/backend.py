@@ -15,7 +15,7 @@ from multitorch.backend import Backend
 
 _FAMILIES = (
     "pointwise", "reduce", "sort", "shape", "index", "linalg", "activation", "conv", "pool", "norm",
-    "loss", "random", "optim", "writes", "maths", "special", "factor",
+    "loss", "random", "optim", "writes", "maths", "special",
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from types import ModuleType
 NAMES = (
     "pointwise", "logic", "complex_numbers", "maths", "reduce", "statistics", "scan", "sort",
     "views", "parts", "shape", "join", "index", "gather", "masks", "creation", "ranges", "linalg",
-    "factor", "activation", "conv", "pool", "norm", "loss", "random", "transfer", "writes", "optim",
+    "activation", "conv", "pool", "norm", "loss", "random", "transfer", "writes", "optim",
 )  # fmt: skip
 
 
