@@ -196,3 +196,10 @@ def test_a_write_in_a_loop_reaches_earlier_views(device):
     assert head.tolist() == [5, 6]
     x[x > 4] = 0
     assert head.tolist() == [0, 0]
+
+
+def test_unravel_index(oracle, device):
+    flat = ints(0, 5, 23, 11)
+    ours = torch.unravel_index(torch.tensor(flat, device=device), (2, 3, 4))
+    theirs = oracle.unravel_index(oracle.tensor(flat), (2, 3, 4))
+    assert [a.tolist() for a in ours] == [b.tolist() for b in theirs]

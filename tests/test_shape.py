@@ -254,13 +254,26 @@ def test_a_write_to_a_row_of_an_expanded_tensor(device):
     assert base.tolist() == [[10, 20, 30]]
 
 
-def test_slices_at_moving_places_share_one_program():
-    pytest.importorskip("jax")
-    from multitorch_jax import shape
+def test_indices_and_starts_are_data_so_that_a_loop_compiles_once():
+    jax = pytest.importorskip("jax")
+    compiled = []
+    x = torch.arange(30.0, device="jax").view(5, 6)
 
-    x = torch.arange(12.0, device="jax").view(3, 4)
-    assert [x[i].sum().item() for i in range(3)] == [6, 22, 38]
-    assert callable(shape.select)
+    def body(i: int) -> float:
+        y = x.clone()
+        y[i] = y[i : i + 1].sum()
+        y[:, i] = 1.5 * i
+        return (y[i, i] + x.narrow(1, i, 2).sum() + x[torch.tensor(i, device="jax")][0]).item()
+
+    body(0)
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda name, *args, **kwargs: compiled.append(name) if "compile" in name else None
+    )
+    try:
+        found = [body(i) for i in range(1, 5)]
+    finally:
+        jax.monitoring.clear_event_listeners()
+    assert len(found) == 4 and not compiled
 
 
 @pytest.mark.parametrize("offset", [0, 3])
@@ -280,3 +293,30 @@ def test_as_strided_scatter_has_no_gradient_where_it_writes(device):
     torch.as_strided_scatter(x, y, (2, 2), (1, 4)).sum().backward()
     assert x.grad.tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [1, 1, 1, 1]]
     assert y.grad.tolist() == [[1, 1], [1, 1]]
+
+
+IN_PLACE = [
+    "x.t_()", "x.transpose_(0, 1)", "x.unsqueeze_(0)", "x.unsqueeze_(-1).squeeze_(-1)", "x.swapaxes_(0, 1)",
+    "x[:1].squeeze_(0)", "x[0].unsqueeze_(0)", "x.as_strided_((2, 2), (2, 1))",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("code", IN_PLACE)
+def test_view_ops_in_place(oracle, device, code):
+    def function(lib, x):
+        y = x * 1
+        z = eval(code, {"x": y})
+        z += 1
+        return y * 1, z * 1
+
+    compare(oracle, device, function, real(2, 3), order=2 if device == "cpu" else 1)
+
+
+def test_view_ops_in_place_refuse_what_they_cannot_keep(device):
+    x = torch.zeros(2, 3, device=device)
+    row = x[0]
+    with pytest.raises(NotImplementedError, match="has views"):
+        x.t_()
+    assert row.shape == (3,)
+    with pytest.raises(RuntimeError, match="leaf Variable"):
+        torch.zeros(2, 3, device=device, requires_grad=True).t_()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -171,4 +172,4 @@ def masked_scatter(x, mask, source):
 def repeat_positions(repeats):
     """Return i repeated `repeats[i]` times, for every i."""
     counts = np.asarray(repeats)
-    return jnp.asarray(np.repeat(np.arange(len(counts)), counts))
+    return jax.device_put(np.repeat(np.arange(len(counts)), counts), repeats.device)

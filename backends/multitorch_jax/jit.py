@@ -24,7 +24,8 @@ def eager(kernel: Callable) -> Callable:
     """Return the form of a kernel that eager dispatch calls."""
     if getattr(kernel, "host", False):
         return _in_x64(kernel)
-    plain = jax.jit(kernel)
+    # an operand may only tell the device: jit would drop it, and compute on the first one
+    plain = jax.jit(kernel, keep_unused=True)
     cache: dict[tuple, Callable] = {}
 
     def call(*arrays: Any, **params: Any) -> Any:
@@ -34,7 +35,7 @@ def eager(kernel: Callable) -> Callable:
         key = tuple(params.items())
         compiled = cache.get(key)
         if compiled is None:
-            compiled = cache[key] = jax.jit(_with_params(kernel, params))
+            compiled = cache[key] = jax.jit(_with_params(kernel, params), keep_unused=True)
         with x64(True):
             return compiled(*arrays)
 

@@ -96,10 +96,50 @@ def max_pool_backward(
             x, size=size, kernel=kernel, stride=stride, padding=padding, dilation=dilation
         )
         return _scatter(g, at, lead, x.shape)
+    if tuple(kernel) == tuple(stride) and not any(padding):
+        return _disjoint_backward(g, x, out, lead, size, kernel)
     pads = _pads(x.shape[lead:], size, kernel, stride, padding, dilation)
     start = _lowest(x)
     _, pull = jax.vjp(lambda x: _reduce(x, start, lax.max, kernel, stride, pads, dilation), x)
     return pull(g)[0]
+
+
+def _disjoint_backward(
+    g: Array, x: Array, out: Array, lead: int, size: Sizes, kernel: Sizes
+) -> Array:
+    """Give each window's gradient to its first maximum; the windows share no element.
+
+    XLA's own rule selects and scatters window by window: eight times slower on a CPU than these
+    elementwise passes, one for each place in the window, which fuse.
+    """
+    taken: Any = False
+    total: Any = None
+    for place in itertools.product(*map(range, kernel)):
+        ends = [i + k * (o - 1) + 1 for i, k, o in zip(place, kernel, size)]
+        # ceil_mode: windows that hang over the edge are not whole
+        if any(end > n for end, n in zip(ends, x.shape[lead:])):
+            return _hanging_backward(g, x, out, lead, size, kernel)
+        start, stop = (0,) * lead + place, (*x.shape[:lead], *ends)
+        part = lax.slice(x, start, stop, (1,) * lead + tuple(kernel))
+        here = ((part == out) | (part != part)) & ~jnp.asarray(taken)
+        taken = here | taken
+        given = jnp.where(here, g, jnp.zeros((), g.dtype))
+        edges = [(0, 0, 0)] * lead
+        edges += [(i, n - e, k - 1) for i, n, e, k in zip(place, x.shape[lead:], ends, kernel)]
+        spread = lax.pad(given, jnp.zeros((), g.dtype), edges)
+        total = spread if total is None else total + spread
+    return total
+
+
+def _hanging_backward(
+    g: Array, x: Array, out: Array, lead: int, size: Sizes, kernel: Sizes
+) -> Array:
+    """Do the same where the last windows reach beyond the input: pad it, and cut the result."""
+    over = [o * k - n for o, k, n in zip(size, kernel, x.shape[lead:])]
+    edges = [(0, 0, 0)] * lead + [(0, extra, 0) for extra in over]
+    padded = lax.pad(x, jnp.asarray(_lowest(x)), edges)
+    found = _disjoint_backward(g, padded, out, lead, size, kernel)
+    return lax.slice(found, (0,) * x.ndim, x.shape)
 
 
 def _scatter(g: Array, at: Array, lead: int, shape: Sizes) -> Array:
@@ -137,7 +177,7 @@ def avg_pool(
     total = _reduce(x, np.zeros((), x.dtype), lax.add, kernel, stride, pads, ones)
     divisor = _divisor(sizes, size, kernel, stride, padding, include, override, x.dtype)
     whole = jnp.issubdtype(x.dtype, jnp.integer)
-    return total // divisor if whole else total / divisor
+    return lax.div(*jnp.broadcast_arrays(total, divisor)) if whole else total / divisor
 
 
 def avg_pool_backward(y: Array, *, size: Sizes, sizes: Sizes, **geometry: Any) -> Array:

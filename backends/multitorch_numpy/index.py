@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import functools
 import math
 import re
 
@@ -52,17 +53,24 @@ def _checked(x, index, dim):
 
 def _flat_along(index, shape, dim):
     """Return `_along` as numbers of the elements of a row-major array."""
-    step = 1
-    flat = None
-    for d in range(len(shape) - 1, -1, -1):
-        if d == dim:
-            part = index * step if step != 1 else index
-        else:
-            line = [1] * index.ndim
-            line[d] = index.shape[d]
-            part = (np.arange(index.shape[d]) * step).reshape(line)
-        flat = part if flat is None else flat + part
-        step *= shape[d]
+    rest = (*index.shape[:dim], 1, *index.shape[dim + 1 :])
+    offsets = _offsets if math.prod(rest) <= _REMEMBERED else _offsets.__wrapped__
+    step = math.prod(shape[dim + 1 :])
+    return (index if step == 1 else index * step) + offsets(rest, shape, dim)
+
+
+_REMEMBERED = 1 << 14
+
+
+@functools.lru_cache(maxsize=64)
+def _offsets(sizes, shape, dim):
+    """Return where the corner of these sizes lies in a row-major array, dimension `dim` apart."""
+    flat = np.zeros((1,) * len(shape), np.int64)
+    for d, n in enumerate(sizes):
+        if d != dim:
+            line = [1] * len(shape)
+            line[d] = n
+            flat = flat + (np.arange(n) * math.prod(shape[d + 1 :])).reshape(line)
     return flat
 
 
@@ -86,6 +94,8 @@ def gather(x, index, *, dim):
     if not index.ndim or not x.ndim:
         return x.reshape(-1)[index.reshape(-1)].reshape(index.shape)
     _checked(x, index, dim)
+    if x.flags.c_contiguous:
+        return x.reshape(-1).take(_flat_along(index, x.shape, dim))
     return x[_along(index, dim)]
 
 
@@ -97,7 +107,7 @@ def _part(src, index):
 
 
 def scatter(x, index, src, *, dim):
-    out = x.copy()
+    out = np.array(x, order="C")
     if not out.ndim or not index.ndim:
         if index.size:
             out.reshape(-1)[index.reshape(-1)] = src
@@ -108,7 +118,7 @@ def scatter(x, index, src, *, dim):
 
 
 def scatter_add(x, index, src, *, dim):
-    out = x.copy()
+    out = np.array(x, order="C")
     if not out.ndim or not index.ndim:
         np.add.at(out.reshape(-1), index.reshape(-1), np.reshape(src, -1))
         return out
@@ -138,7 +148,7 @@ def _neutral(dtype, reduce):
 
 
 def scatter_reduce(x, index, src, *, dim, reduce, include_self):
-    out = x.copy()
+    out = np.array(x, order="C")
     if not index.size:
         return out
     if not out.ndim:
@@ -170,7 +180,7 @@ def index_select(x, index, *, dim):
 
 
 def index_add(x, index, src, *, dim):
-    out = x.copy()
+    out = np.array(x, order="C")
     if not out.ndim:
         np.add.at(out.reshape(1), index.reshape(-1), np.reshape(src, -1))
         return out
@@ -180,7 +190,7 @@ def index_add(x, index, src, *, dim):
 
 
 def index_copy(x, index, src, *, dim):
-    out = x.copy()
+    out = np.array(x, order="C")
     if not out.ndim:
         if index.size:
             out[...] = np.reshape(src, -1)[-1]
@@ -191,7 +201,7 @@ def index_copy(x, index, src, *, dim):
 
 
 def index_fill(x, index, value, *, dim):
-    out = x.copy()
+    out = np.array(x, order="C")
     if not out.ndim:
         out[...] = value
         return out
@@ -221,7 +231,7 @@ def index(x, *indices):
 
 
 def index_put(x, values, *indices, accumulate):
-    return index_put_(x.copy(), values, *indices, accumulate=accumulate)
+    return index_put_(np.array(x, order="C"), values, *indices, accumulate=accumulate)
 
 
 def index_put_(x, values, *indices, accumulate):
@@ -296,7 +306,7 @@ def masked_select(x, mask):
 
 
 def masked_scatter(x, mask, source):
-    out = x.copy()
+    out = np.array(x, order="C")
     count = int(np.count_nonzero(mask))
     if count > source.size:
         raise RuntimeError(

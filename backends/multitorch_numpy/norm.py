@@ -23,11 +23,10 @@ _BLOCK = 4096
 def _view(x: Array, dim: Dims) -> tuple[Array, Dims]:
     """Return x as (A, B, L), and the shape of its statistics."""
     kept = tuple([1 if i in dim else n for i, n in enumerate(x.shape)])
-    if dim[0]:
-        lead, rows = 1, math.prod(x.shape[: dim[0]])
-    else:
-        lead, rows = x.shape[0], x.shape[1]
-    return x.reshape(lead, rows, math.prod([x.shape[i] for i in dim if i])), kept
+    if dim == tuple(range(dim[0], x.ndim)):
+        rows = math.prod(x.shape[: dim[0]])
+        return x.reshape(1, rows, math.prod(x.shape[dim[0] :])), kept
+    return x.reshape(x.shape[0], x.shape[1], math.prod(x.shape[2:])), kept
 
 
 def _total(x: Array) -> Array:

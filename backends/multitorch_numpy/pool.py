@@ -212,7 +212,7 @@ def avg_pool(
     y = _separable(np.add, _padded(x, 0, pads), size, kernel, stride, ones)[-1]
     divisor = _divisor(sizes, size, kernel, stride, padding, include, override)
     if dtype.kind in "iu":
-        return np.floor_divide(y, np.asarray(divisor, y.dtype))
+        return np.sign(y) * (np.abs(y) // np.asarray(divisor, y.dtype))
     return (y / np.asarray(divisor, y.dtype)).astype(dtype, copy=False)
 
 

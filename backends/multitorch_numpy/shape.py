@@ -69,13 +69,13 @@ def _region(dim, start, length, step):
 
 
 def slice_scatter(x, src, start, *, dim, length, step):
-    out = x.copy()
+    out = np.array(x, order="C")
     out[_region(dim, start, length, step)] = src
     return out
 
 
 def select_scatter(x, src, index, *, dim):
-    out = x.copy()
+    out = np.array(x, order="C")
     out[(_ALL,) * dim + (index,)] = src
     return out
 
@@ -100,7 +100,7 @@ def diagonal(x, *, offset, dim1, dim2):
 
 
 def diagonal_scatter(x, src, *, offset, dim1, dim2):
-    out = x.copy()
+    out = np.array(x, order="C")
     diagonal(out, offset=offset, dim1=dim1, dim2=dim2)[...] = src
     return out
 

@@ -314,7 +314,8 @@ class Engine:
         if gs is None:
             gs = self.grads[parent] = [None] * len(parent.op.diff_outs)
             heapq.heappush(self.heap, (-parent.seq, parent))
-        gs[output.index] = g
+        held = gs[output.index]  # two objects may stand for one output: the user's and a rule's
+        gs[output.index] = g if held is None else self.world_of(parent.dev).add(held, g)
 
     def _step_raw(self, node: Node, g: Any) -> None:
         op, saved, edges = node.op, node.saved, node.edges

@@ -106,9 +106,11 @@ def diagonal_matrix(F: Any, values: Array) -> Array:
 
 
 def inverse_gaps(F: Any, values: Array) -> Array:
-    """`1 / (v[j] - v[i])`, 0 where they are equal."""
+    """`1 / (v[j] - v[i])`, 0 where i = j or the values are equal."""
     row = F.reshape(values, shape=(*values.shape[:-1], 1, values.shape[-1]))
     gaps = row - F.reshape(values, shape=(*values.shape, 1))
+    # compilers that fuse multiply and add leave a rounding error on the diagonal
+    gaps = F.tril(gaps, diagonal=-1) + F.triu(gaps, diagonal=1)
     return F.where(gaps == 0, 0, 1 / F.where(gaps == 0, 1, gaps))
 
 

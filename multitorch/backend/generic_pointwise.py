@@ -175,6 +175,8 @@ def nan_to_num(F: Any, x: Array, nan: Array, posinf: Array, neginf: Array) -> Ar
 
 def lerp(F: Any, x: Array, y: Array, weight: Array) -> Array:
     """`x + weight * (y - x)`, exact at both ends."""
+    if not hasattr(weight, "dtype"):
+        return x + weight * (y - x) if abs(weight) < 0.5 else y - (y - x) * (1 - weight)
     near = F.lt(F.abs(weight), 0.5)
     return F.where(near, x + weight * (y - x), y - (y - x) * (1 - weight))
 

@@ -171,7 +171,9 @@ def _pad_positions(F: Any, x: Array, n: int, before: int, size: int, mode: str) 
         return (n - 1) - F.abs((n - 1) - F.abs(i))
     if mode == "replicate":
         return F.clamp(i, 0, n - 1)
-    return F.remainder(i, n)
+    cut = max(-before, 0)  # what negative padding removes takes no part in the circle
+    rest = n - cut - max(n + before - size, 0)
+    return F.remainder(i - cut, rest) + cut
 
 
 def pad_index(F: Any, x: Array, *, pad: tuple[tuple[int, int], ...], mode: str) -> Array:

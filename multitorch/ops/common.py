@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 
@@ -76,6 +76,21 @@ def constant(F: Any, g: Any, value: float) -> Any:
 def zeros_like(F: Any, g: Any) -> Any:
     """Return the zero gradient of a piecewise constant function."""
     return F.new_zeros(g, shape=g.shape)
+
+
+def inplace_functions(names: Iterable[str]) -> dict[str, Callable]:
+    """Return the functions that PyTorch has for some in-place methods, such as `torch.exp_`."""
+    return {name: methodcaller_of(name) for name in names}
+
+
+def methodcaller_of(name: str) -> Callable:
+    """Return the function that calls a method of its first argument."""
+
+    def function(input: Any, *args: Any, **kwargs: Any) -> Any:
+        return getattr(input, name)(*args, **kwargs)
+
+    function.__name__ = function.__qualname__ = name
+    return function
 
 
 def same_shape(x: Any, *others: Any, **params: Any) -> tuple[tuple[int, ...], Any]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from multitorch import dtypes
 from multitorch.ops import apply as dispatch
-from multitorch.ops.common import zeros_like
+from multitorch.ops.common import methodcaller_of, zeros_like
 from multitorch.ops.op import op
 from multitorch.ops.pointwise import real_shape
 from multitorch.ops.promote import Promotion, numeric, real_to_real
@@ -138,7 +138,7 @@ def polar(abs: Any, angle: Any, *, out: Any = None) -> Any:
 
 FUNCTIONS: dict[str, Callable] = {
     f.__name__: f for f in (conj, conj_physical, resolve_conj, real, imag, complex, angle, polar)
-} | {"resolve_neg": resolve_conj}
+} | {"resolve_neg": resolve_conj, "conj_physical_": methodcaller_of("conj_physical_")}
 METHODS: dict[str, Any] = {
     "conj": conj, "conj_physical": conj_physical, "resolve_conj": resolve_conj,
     "resolve_neg": resolve_conj, "angle": angle, "real": property(real), "imag": property(imag),

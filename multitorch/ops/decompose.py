@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from multitorch import dtypes
 from multitorch.dtypes import dtype
+from multitorch.ops import return_types
 from multitorch.ops.apply import broadcast_shape, write_out
 from multitorch.ops.op import op
 from multitorch.ops.promote import Promotion, not_implemented
@@ -84,17 +85,10 @@ def det(A: Tensor, *, out: Tensor | None = None) -> Tensor:
     return result if out is None else write_out(out, result)
 
 
-class SlogdetResult(NamedTuple):
-    """The sign of a determinant, and the logarithm of its absolute value."""
-
-    sign: Any
-    logabsdet: Any
-
-
-def slogdet(A: Tensor) -> SlogdetResult:
+def slogdet(A: Tensor) -> Any:
     """Return the sign and the logarithm of the absolute value of determinants."""
     _square("linalg.slogdet", A)
-    return SlogdetResult(*_slogdet(A))
+    return return_types.linalg_slogdet(*_slogdet(A))
 
 
 def logdet(input: Tensor) -> Tensor:
@@ -195,14 +189,7 @@ _qr = op(
 ).vjps(_qr_rule)
 
 
-class QRResult(NamedTuple):
-    """Orthonormal columns Q and an upper triangular R."""
-
-    Q: Any
-    R: Any
-
-
-def linalg_qr(A: Tensor, mode: str = "reduced") -> QRResult:
+def linalg_qr(A: Tensor, mode: str = "reduced") -> Any:
     """Return Q with orthonormal columns and upper triangular R with A = Q R."""
     if mode not in ("reduced", "complete", "r"):
         raise RuntimeError(
@@ -217,10 +204,10 @@ def linalg_qr(A: Tensor, mode: str = "reduced") -> QRResult:
             "linalg.qr: the derivative needs mode='reduced' and at least as many rows as columns"
         )
     q, r = _qr(A, mode="complete" if mode == "complete" else "reduced")
-    return QRResult(A.new_empty(0) if mode == "r" else q, r)
+    return return_types.linalg_qr(A.new_empty(0) if mode == "r" else q, r)
 
 
-def qr(input: Tensor, some: bool = True) -> QRResult:
+def qr(input: Tensor, some: bool = True) -> Any:
     """Return `linalg.qr`; with some=False the complete one."""
     return linalg_qr(input, "reduced" if some else "complete")
 
@@ -242,14 +229,7 @@ _eigh = op(
 ).vjps(_eigh_rule)  # fmt: skip
 
 
-class EighResult(NamedTuple):
-    """Ascending eigenvalues and, in columns, their eigenvectors."""
-
-    eigenvalues: Any
-    eigenvectors: Any
-
-
-def eigh(A: Tensor, UPLO: str = "L") -> EighResult:
+def eigh(A: Tensor, UPLO: str = "L") -> Any:
     """Return eigenvalues (ascending) and eigenvectors of Hermitian matrices.
 
     Only one triangle is read.
@@ -257,7 +237,7 @@ def eigh(A: Tensor, UPLO: str = "L") -> EighResult:
     _square("linalg.eigh", A)
     lower = A.tril() if UPLO.upper() == "L" else A.triu().mH
     whole = lower + lower.tril(-1).mH
-    return EighResult(*_eigh(whole))
+    return return_types.linalg_eigh(*_eigh(whole))
 
 
 def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
@@ -282,30 +262,14 @@ _svd = op(
 ).vjps(_svd_rule)  # fmt: skip
 
 
-class SVDResult(NamedTuple):
-    """Left singular vectors, descending singular values, right singular vectors in rows."""
-
-    U: Any
-    S: Any
-    Vh: Any
-
-
-class OldSVDResult(NamedTuple):
-    """Left singular vectors, descending singular values, right singular vectors in columns."""
-
-    U: Any
-    S: Any
-    V: Any
-
-
-def linalg_svd(A: Tensor, full_matrices: bool = True) -> SVDResult:
+def linalg_svd(A: Tensor, full_matrices: bool = True) -> Any:
     """Return U, S and Vᴴ with A = U diag(S) Vᴴ."""
     if A.ndim < 2:
         raise RuntimeError("linalg.svd: The input tensor A must have at least 2 dimensions.")
     full = full_matrices and A.shape[-1] != A.shape[-2]
     if full and A.requires_grad:
         raise NotImplementedError("linalg.svd: the derivative needs full_matrices=False")
-    return SVDResult(*_svd(A, full=full))
+    return return_types.linalg_svd(*_svd(A, full=full))
 
 
 def svdvals(A: Tensor) -> Tensor:
@@ -313,12 +277,12 @@ def svdvals(A: Tensor) -> Tensor:
     return linalg_svd(A, False)[1]
 
 
-def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> OldSVDResult:
+def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> Any:
     """Return U, S and V with input = U diag(S) Vᴴ."""
     u, s, vh = linalg_svd(input, not some)
     if not compute_uv:
         u, vh = u.new_zeros(u.shape), vh.new_zeros(vh.shape)
-    return OldSVDResult(u, s, vh.mH)
+    return return_types.svd(u, s, vh.mH)
 
 
 def pinv(input: Tensor, rcond: float = 1e-15) -> Tensor:

@@ -162,10 +162,10 @@ def _check_index(name: str, index: Any, expected: str = "int32/int64") -> None:
 
 def _check_gather(name: str, x: Any, dim: int, index: Any) -> int:
     d = wrap_dim(dim, x._a.ndim)
-    _check_index(name, index)
     have, want = x._a.shape or (1,), index._a.shape or (1,)
     if not prod(want):
         return d
+    _check_index(name, index)
     if len(have) != len(want):
         raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
     if any(n > have[k] for k, n in enumerate(want) if k != d):

@@ -156,8 +156,7 @@ class Analysis:
     def take_traced(self, item: Any) -> None:
         """Select by an integer that stays on the device: no wait, and no check of its bounds."""
         item = self.placed(item)
-        n = self.shape[self.dim]
-        raw = raw_of(item + n * (item < 0), item._dev, world_for(item._dev))
+        raw = raw_of(item, item._dev, world_for(item._dev))
         self.steps.append((_select, (raw,), {"dim": self.dim}))
         del self.shape[self.dim]
         self.original += 1
@@ -247,23 +246,33 @@ _IN_DIM = tuple([{"dim": d} for d in range(64)])
 
 
 def basic_steps(shape: tuple[int, ...], key: tuple) -> list[tuple] | None:
-    """Return the view steps of a key of integers and slices alone, None for other keys."""
-    if len(key) > len(shape):
-        return None
+    """Return the view steps of a key of integers, slices, None and `...`, None for other keys."""
     steps: list[tuple] = []
-    dim = 0
-    for at, item in enumerate(key):
-        n = shape[at]
-        if item.__class__ is int:
+    sizes: list[int] = []  # of the result, as far as it is known
+    at = 0
+    skip: int | None = None  # how many dimensions `...` stands for
+    for item in key:
+        kind = item.__class__
+        if kind is int and at < len(shape):
+            n = shape[at]
             if not -n <= item < n:
                 raise out_of_bounds(item, at, n)
-            steps.append((_select, (item if item >= 0 else item + n,), _IN_DIM[dim]))
-        elif item.__class__ is slice:
-            if item != FULL:
-                step = _slice_step(item, dim, n)
-                if step is not None:
-                    steps.append(step)
-            dim += 1
+            steps.append((_select, (item if item >= 0 else item + n,), _IN_DIM[len(sizes)]))
+            at += 1
+        elif kind is slice and at < len(shape):
+            step = None if item == FULL else _slice_step(item, len(sizes), shape[at])
+            sizes.append(shape[at] if step is None else step[2]["length"])
+            if step is not None:
+                steps.append(step)
+            at += 1
+        elif item is None:
+            sizes.append(1)
+            steps.append((_unsqueeze, (), {"shape": (*sizes, *shape[at:])}))
+        elif item is Ellipsis:
+            if skip is None:
+                skip = len(shape) - sum([i is not None and i is not Ellipsis for i in key])
+                sizes += shape[at : at + skip]
+                at += max(skip, 0)
         else:
             return None
     return steps

@@ -15,7 +15,17 @@ from multitorch.dtypes import dtype
 from multitorch.ops import apply as dispatch
 from multitorch.ops.apply import broadcast_shape, write_out
 from multitorch.ops.common import wrap_dim
-from multitorch.ops.decompose import cholesky, det, inv, logdet, matrix_power, pinv, qr, slogdet, svd
+from multitorch.ops.decompose import (
+    cholesky,
+    det,
+    inv,
+    logdet,
+    matrix_power,
+    pinv,
+    qr,
+    slogdet,
+    svd,
+)
 from multitorch.ops.einsum import einsum, tensordot
 from multitorch.ops.op import op
 from multitorch.ops.promote import Promotion, not_implemented

@@ -7,10 +7,20 @@ from typing import Any
 
 from multitorch import dtypes
 from multitorch.ops import apply as dispatch
-from multitorch.ops.numbers import with_numbers
+from multitorch.ops.common import inplace_functions, methodcaller_of
+from multitorch.ops.numbers import tensors_only, with_numbers
 from multitorch.ops.op import op
 from multitorch.ops.pointwise import swapped
-from multitorch.ops.promote import compare, integral, numeric, order, real, real_no_bool
+from multitorch.ops.promote import (
+    Promotion,
+    compare,
+    integral,
+    not_implemented,
+    numeric,
+    order,
+    real,
+    real_no_bool,
+)
 from multitorch.promotion import result_type
 
 # --- comparison ----------------------------------------------------------------------------------
@@ -72,6 +82,16 @@ def isclose(
 
 # --- logic ---------------------------------------------------------------------------------------
 
+
+def _only_integers(name: str, d: Any) -> Any:
+    if d.category != dtypes.INTEGER:
+        raise not_implemented(name, d)
+    return d
+
+
+integers = Promotion(
+    "integers", _only_integers, fast=integral.fast - {dtypes.bool_}, fast_int=integral.fast_int
+)
 logical_and = op("logical_and", "x y", promote=compare).nondiff()
 logical_or = op("logical_or", "x y", promote=compare).nondiff()
 logical_xor = op("logical_xor", "x y", promote=compare).nondiff()
@@ -80,10 +100,10 @@ bitwise_and = op("bitwise_and", "x y", promote=integral).nondiff()
 bitwise_or = op("bitwise_or", "x y", promote=integral).nondiff()
 bitwise_xor = op("bitwise_xor", "x y", promote=integral).nondiff()
 bitwise_not = op("bitwise_not", "x", promote=integral).nondiff()
-bitwise_left_shift = op("bitwise_left_shift", "x y", promote=integral).nondiff()
-bitwise_right_shift = op("bitwise_right_shift", "x y", promote=integral).nondiff()
-gcd = op("gcd", "x y", promote=integral).nondiff()
-lcm = op("lcm", "x y", promote=integral).nondiff()
+bitwise_left_shift = op("bitwise_left_shift", "x y", promote=integers).nondiff()
+bitwise_right_shift = op("bitwise_right_shift", "x y", promote=integers).nondiff()
+gcd = op("gcd", "x y", promote=integers).nondiff()
+lcm = op("lcm", "x y", promote=integers).nondiff()
 
 
 # --- selection and extremes ----------------------------------------------------------------------
@@ -129,23 +149,8 @@ def where(condition: Any, input: Any = None, other: Any = None, *, out: Any = No
     return where_op(condition, input, other, out=out)
 
 
-def _tensors(name: str, function: Callable) -> Callable:
-    """Return a binary function that refuses numbers, as PyTorch does."""
-
-    def checked(input: Any, other: Any, *, out: Any = None) -> Any:
-        if other.__class__ in (int, float, complex, bool):
-            raise TypeError(
-                f"{name}(): argument 'other' (position 2) must be Tensor, not "
-                f"{type(other).__name__}"
-            )
-        return function(input, other) if out is None else function(input, other, out=out)
-
-    checked.__name__ = checked.__qualname__ = name
-    return checked
-
-
-maximum, minimum = _tensors("maximum", _maximum), _tensors("minimum", _minimum)
-fmax, fmin = _tensors("fmax", _fmax), _tensors("fmin", _fmin)
+maximum, minimum = tensors_only("maximum", _maximum), tensors_only("minimum", _minimum)
+fmax, fmin = tensors_only("fmax", _fmax), tensors_only("fmin", _fmin)
 
 
 def _clamp_bound(F: Any, g: Any, x: Any, min: Any, max: Any, upper: bool) -> Any:
@@ -166,7 +171,7 @@ _clamp = with_numbers(
     op("clamp", "x min max", promote=real_no_bool, node="ClampBackward1").vjp(x=_clamp_inside), 1
 )
 _clamp_tensor = op(
-    "clamp_tensor", "x min max", promote=real_no_bool, kernel="clamp", node="ClampBackward0"
+    "clamp_tensor", "x min max", promote=real, kernel="clamp", node="ClampBackward0"
 ).vjp(
     x=_clamp_inside,
     min=lambda F, g, x, min, max: _clamp_bound(F, g, x, min, max, False),
@@ -215,6 +220,14 @@ def clamp_max(input: Any, max: Any, *, out: Any = None) -> Any:
 # --- the tables ----------------------------------------------------------------------------------
 
 
+def _is_nonzero(self: Any) -> bool:
+    return bool(self)
+
+
+def _is_same_size(self: Any, other: Any) -> bool:
+    return self._a.shape == other._a.shape
+
+
 def _invert(self: Any) -> Any:
     if self._dtype.inexact:
         raise TypeError(
@@ -245,9 +258,18 @@ _OTHERS = {
         fmax, fmin,
     )
 }  # fmt: skip
-FUNCTIONS: dict[str, Callable] = {**_CHANGES, **_OTHERS, "where": where}
+FUNCTIONS: dict[str, Callable] = {
+    **_CHANGES, **_OTHERS, "where": where,
+    **inplace_functions(["clamp_", "clamp_max_", "clamp_min_", "clip_", "gcd_", "lcm_"]),
+    **{
+        name: methodcaller_of(name)
+        for name in ("is_complex", "is_conj", "is_floating_point", "is_inference", "is_neg",
+                     "is_nonzero", "is_same_size", "is_signed")
+    },
+}  # fmt: skip
 METHODS: dict[str, Callable] = {
-    **_CHANGES, **_OTHERS, "where": _where_method,
+    **_CHANGES, **_OTHERS, "where": _where_method, "is_nonzero": _is_nonzero,
+    "is_same_size": _is_same_size,
     "__eq__": _equality(eq, "__eq__"), "__ne__": _equality(ne, "__ne__"), "__lt__": lt,
     "__le__": le, "__gt__": gt, "__ge__": ge, "__invert__": _invert, "__and__": bitwise_and,
     "__rand__": bitwise_and, "__or__": bitwise_or, "__ror__": bitwise_or, "__xor__": bitwise_xor,

@@ -231,9 +231,29 @@ def _repeat_by(x: Any, repeats: Any, dim: int) -> Any:
     return index_select(x, dim, _repeat_positions(repeats))
 
 
+def unravel_index(indices: Any, shape: Any) -> tuple[Any, ...]:
+    """Return the coordinates, in a tensor of a shape, of elements counted as if it were flat.
+
+    >>> [i.tolist() for i in unravel_index(multitorch.tensor([5, 2]), (2, 3))]
+    [[1, 0], [2, 2]]
+    """
+    sizes = (shape,) if isinstance(shape, int) else tuple([int(n) for n in shape])
+    if any(n < 0 for n in sizes):
+        raise ValueError(f"'shape' cannot have negative values, but got {sizes}")
+    if indices._dtype.inexact or indices._dtype is dtypes.bool_:
+        raise ValueError(f"expected 'indices' to be integer dtype, but got {indices._dtype}")
+    coordinates, step = [], 1
+    for n in reversed(sizes):
+        coordinates.append(indices.div(step, rounding_mode="floor") % n)
+        step *= n
+    return tuple(reversed(coordinates))
+
+
 FUNCTIONS: dict[str, Callable] = {
     "embedding": embedding, "masked_fill": masked_fill, "masked_scatter": masked_scatter,
     "masked_select": masked_select, "repeat_interleave": repeat_interleave,
+    "unravel_index": unravel_index,
 }  # fmt: skip
-METHODS: dict[str, Callable] = {k: f for k, f in FUNCTIONS.items() if k != "embedding"}
+_NO_METHOD = ("embedding", "unravel_index")
+METHODS: dict[str, Callable] = {k: f for k, f in FUNCTIONS.items() if k not in _NO_METHOD}
 INPLACE: dict[str, Callable] = {"masked_fill_": masked_fill, "masked_scatter_": masked_scatter}

@@ -12,13 +12,15 @@ from multitorch.dtypes import FLOAT
 from multitorch.ops import apply as dispatch
 from multitorch.ops import complex_numbers, return_types
 from multitorch.ops.apply import write_out
-from multitorch.ops.common import constant, zeros_like
+from multitorch.ops.common import constant, inplace_functions, zeros_like
 from multitorch.ops.complex_numbers import norm2
 from multitorch.ops.logic import clamp
-from multitorch.ops.numbers import with_numbers
+from multitorch.ops.numbers import tensors_only, with_numbers
 from multitorch.ops.op import op
 from multitorch.ops.pointwise import mul
 from multitorch.ops.promote import (
+    float_only,
+    not_implemented,
     numeric,
     real_no_bool,
     real_to_float,
@@ -42,10 +44,10 @@ log10 = op("log10", "x", promote=to_float).vjp(
     x=lambda F, g, x: g / (F.conj(x) * constant(F, g, _LN10))
 )
 log1p = op("log1p", "x", promote=to_float, node="Log1P").vjp(x=lambda F, g, x: g / (F.conj(x) + 1))
-logaddexp = op("logaddexp", "x y", promote=real_to_float).vjp(
+_logaddexp = op("logaddexp", "x y", promote=real_to_float).vjp(
     x=lambda F, g, x, y: g / (F.exp(y - x) + 1), y=lambda F, g, x, y: g / (F.exp(x - y) + 1)
 )
-logaddexp2 = op("logaddexp2", "x y", promote=real_to_float).vjp(
+_logaddexp2 = op("logaddexp2", "x y", promote=real_to_float).vjp(
     x=lambda F, g, x, y: g / (F.exp2(y - x) + 1), y=lambda F, g, x, y: g / (F.exp2(x - y) + 1)
 )
 xlogy = op("xlogy", "x y", promote=real_to_float).vjp(
@@ -90,10 +92,10 @@ acosh = op("acosh", "x", promote=to_float).vjp(
     x=lambda F, g, x: g * F.conj(F.rsqrt(x - 1) * F.rsqrt(x + 1))
 )
 atanh = op("atanh", "x", promote=to_float).vjp(x=lambda F, g, x: g / F.conj(1 - x * x))
-atan2 = op("atan2", "x y", promote=real_to_float).vjp(
+_atan2 = op("atan2", "x y", promote=real_to_float).vjp(
     x=lambda F, g, x, y: g * (y / norm2(F, x, y)), y=lambda F, g, x, y: -g * (x / norm2(F, x, y))
 )
-hypot = op("hypot", "x y", promote=real_to_float).vjp(
+_hypot = op("hypot", "x y", promote=real_to_float).vjp(
     x=lambda F, g, x, out: g * (x / out), y=lambda F, g, y, out: g * (y / out)
 )
 sinc = op("sinc", "x", promote=to_float).vjp(x=lambda F, g, x: g * F.conj(_sinc_slope(F, x)))
@@ -152,10 +154,10 @@ i1e = op("i1e", "x", promote=real_to_float, node="SpecialI1E").vjp(
 entr = op("entr", "x", promote=real_to_float, node="SpecialEntr").vjp(
     x=lambda F, g, x: g * (-F.log(x) - 1)
 )
-gammainc = op("gammainc", "x y", promote=real_to_float, node="IgammaBackward0").vjp(
+_gammainc = op("gammainc", "x y", promote=real_to_float, node="IgammaBackward0").vjp(
     y=lambda F, g, x, y: g * F.exp((x - 1) * F.log(y) - y - F.lgamma(x))
 )
-gammaincc = op("gammaincc", "x y", promote=real_to_float, node="IgammacBackward0").vjp(
+_gammaincc = op("gammaincc", "x y", promote=real_to_float, node="IgammacBackward0").vjp(
     y=lambda F, g, x, y: -g * F.exp((x - 1) * F.log(y) - y - F.lgamma(x))
 )
 
@@ -166,6 +168,14 @@ def _half(F: Any, g: Any) -> Any:
 
 def _nonzero(F: Any, x: Any) -> Any:
     return F.where(x == 0, 1, x)
+
+
+logaddexp, logaddexp2 = (
+    tensors_only("logaddexp", _logaddexp),
+    tensors_only("logaddexp2", _logaddexp2),
+)
+atan2, hypot = tensors_only("atan2", _atan2), tensors_only("hypot", _hypot)
+gammainc, gammaincc = tensors_only("igamma", _gammainc), tensors_only("igammac", _gammaincc)
 
 
 def polygamma(n: int, input: Any, *, out: Any = None) -> Any:
@@ -200,7 +210,7 @@ def ndtr(input: Any, *, out: Any = None) -> Any:
 floor = op("floor", "x", promote=real_no_bool).vjp(x=zeros_like)
 ceil = op("ceil", "x", promote=real_no_bool).vjp(x=zeros_like)
 trunc = op("trunc", "x", promote=real_no_bool).vjp(x=zeros_like)
-frac = op("frac", "x", promote=real_no_bool).vjp(x=lambda F, g: g)
+frac = op("frac", "x", promote=float_only).vjp(x=lambda F, g: g)
 _round = op("round", "x", promote=real_no_bool).vjp(x=zeros_like)
 _round_decimals = op("round_decimals", "x", promote=real_no_bool, node="RoundBackward1").vjp(
     x=lambda F, g, decimals: zeros_like(F, g)
@@ -223,7 +233,10 @@ def round(input: Any, *, decimals: int = 0, out: Any = None) -> Any:
 _copysign = op("copysign", "x y", promote=to_float).vjp(
     x=lambda F, g, x, out: F.where(x == 0, 0, g * F.sign(x) * F.sign(out)), y=zeros_like
 )
-nextafter = op("nextafter", "x y", promote=real_no_bool).nondiff()
+_nextafter = op("nextafter", "x y", promote=float_only).vjp(
+    x=lambda F, g, x, y: F.where(x == y, 0, g), y=zeros_like
+)
+nextafter = tensors_only("nextafter", _nextafter)
 heaviside_ = op("heaviside", "x y", promote=numeric).nondiff()
 copysign = _copysign
 
@@ -327,6 +340,8 @@ def lerp(input: Any, end: Any, weight: Any, *, out: Any = None) -> Any:
                 f"expected dtype {_cname(input._dtype)} for `{name}` but got dtype "
                 f"{_cname(t._dtype)}"
             )
+    if not input._dtype.inexact:
+        raise not_implemented("lerp_kernel", input._dtype)
     return (_lerp if of_tensor else _lerp_scalar)(input, end, weight, out=out)
 
 
@@ -373,8 +388,14 @@ _ALIASES: dict[str, Callable] = {
     "arctanh": atanh, "arctan2": atan2, "fix": trunc,
 }  # fmt: skip
 _TABLE = {f.__name__: f for f in _UNARY + _OTHERS} | _ALIASES
+_INPLACE_FUNCTIONS = [
+    f.__name__ + "_" for f in _UNARY if f.__name__ not in ("lgamma", "digamma", "erfinv")
+]
 FUNCTIONS: dict[str, Callable] = {
     **_TABLE,
+    **inplace_functions(_INPLACE_FUNCTIONS),
+    **inplace_functions([f"arc{n}_" for n in ("cos", "cosh", "sin", "sinh", "tan", "tanh")]),
+    **inplace_functions(["fix_", "ldexp_", "xlogy_"]),
     "polygamma": polygamma,
     "igamma": gammainc,
     "igammac": gammaincc,
@@ -391,4 +412,7 @@ METHODS: dict[str, Callable] = {
     "igamma": gammainc,
     "igammac": gammaincc,
 }
-INPLACE: dict[str, Callable] = {name + "_": f for name, f in METHODS.items() if name != "frexp"}
+_NO_INPLACE = ("frexp", "logaddexp", "logaddexp2")
+INPLACE: dict[str, Callable] = {
+    name + "_": f for name, f in METHODS.items() if name not in _NO_INPLACE
+}

@@ -1,4 +1,4 @@
-"""A thin path for ops on tensors of one dtype followed by Python numbers: clamp, lerp, addcmul."""
+"""Ops beside Python numbers: a thin path for clamp, lerp and addcmul; and ops that take none."""
 
 from __future__ import annotations
 
@@ -49,3 +49,18 @@ def with_numbers(function: Callable, count: int) -> Callable:
     apply.op = op  # type: ignore[attr-defined]
     op.apply = apply
     return apply
+
+
+def tensors_only(name: str, function: Callable) -> Callable:
+    """Return a binary function that refuses numbers, as PyTorch does."""
+
+    def checked(input: Any, other: Any, *, out: Any = None) -> Any:
+        if other.__class__ in (int, float, complex, bool):
+            raise TypeError(
+                f"{name}(): argument 'other' (position 2) must be Tensor, not "
+                f"{type(other).__name__}"
+            )
+        return function(input, other) if out is None else function(input, other, out=out)
+
+    checked.__name__ = checked.__qualname__ = name
+    return checked

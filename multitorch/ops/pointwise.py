@@ -9,7 +9,7 @@ from typing import Any
 from multitorch import dtypes
 from multitorch.dtypes import BOOL, FLOAT
 from multitorch.ops import apply as dispatch
-from multitorch.ops.common import zeros_like
+from multitorch.ops.common import inplace_functions, zeros_like
 from multitorch.ops.op import op
 from multitorch.ops.promote import (
     Promotion,
@@ -166,6 +166,17 @@ def fmod(input: Any, other: Any, *, out: Any = None) -> Any:
 
 # --- powers and roots ----------------------------------------------------------------------------
 
+
+def _no_bool(name: str, d: Any) -> Any:
+    if d is dtypes.bool_:
+        raise not_implemented(name, d)
+    return d
+
+
+_not_bool = Promotion(
+    "not_bool", _no_bool, fast=no_bool.fast, fast_float=no_bool.fast_float,
+    fast_int=no_bool.fast_int,
+)  # fmt: skip
 _powers = Promotion(
     "powers", lambda op, d: dtypes.int64 if d is dtypes.bool_ else d, fast=no_bool.fast
 )
@@ -182,7 +193,7 @@ _pow_half = op("pow_half", "x", promote=to_float, kernel="sqrt", node="PowBackwa
 )
 rsqrt = op("rsqrt", "x", promote=to_float).vjp(x=lambda F, g, out: g * F.conj(out * out * out) / -2)
 reciprocal = op("reciprocal", "x", promote=to_float).vjp(x=lambda F, g, out: -g * F.conj(out * out))
-_pow = op("pow", "x y", promote=numeric, node="PowBackward1").vjp(
+_pow = op("pow", "x y", promote=_not_bool, node="PowBackward1").vjp(
     x=lambda F, g, x, y: g * F.conj(F.where(y == 0, 0, y * F.pow(x, y - 1))),
     y=lambda F, g, x, y, out: g * F.conj(_times_log(F, out, x, y)),
 )
@@ -227,7 +238,7 @@ _POWERS: dict[float, Callable] = {2: square, 3: _cube, 0.5: _pow_half}
 
 def rpow(input: Any, other: Any) -> Any:
     """Return `other ** input`."""
-    return _rpow(input, other)
+    return pow(other, input)
 
 
 def float_power(input: Any, exponent: Any, *, out: Any = None) -> Any:
@@ -238,6 +249,16 @@ def float_power(input: Any, exponent: Any, *, out: Any = None) -> Any:
     return pow(*args, out=out)
 
 
+def _float_power_inplace(input: Any, exponent: Any) -> Any:
+    t = float_power(input, exponent)
+    if t._dtype is not input._dtype:
+        raise RuntimeError(
+            f"the base given to float_power_ has dtype {input._dtype.scalar_name} but the "
+            f"operation's result requires dtype {t._dtype.scalar_name}"
+        )
+    return t
+
+
 # --- sign and magnitude --------------------------------------------------------------------------
 
 
@@ -245,12 +266,6 @@ def real_shape(x: Any) -> tuple[Any, Any]:
     """Return what the real part of `x` looks like."""
     kind = x.dtype.kind
     return x.shape, x.dtype if kind != "c" else _real_dtype(x.dtype)
-
-
-def _no_bool(name: str, d: Any) -> Any:
-    if d is dtypes.bool_:
-        raise not_implemented(name, d)
-    return d
 
 
 def _real_dtype(dtype: Any) -> Any:
@@ -292,7 +307,13 @@ _SAME_NAME: dict[str, Callable] = {
 _ALIASES: dict[str, Callable] = {
     "subtract": sub, "multiply": mul, "divide": div, "negative": neg, "absolute": abs,
 }  # fmt: skip
-FUNCTIONS: dict[str, Callable] = {**_SAME_NAME, **_ALIASES, "rsub": rsub, "positive": positive}
+FUNCTIONS: dict[str, Callable] = {
+    **_SAME_NAME,
+    **_ALIASES,
+    "rsub": rsub,
+    "positive": positive,
+    **inplace_functions(["abs_", "neg_", "negative_", "reciprocal_", "rsqrt_", "sqrt_", "square_"]),
+}
 METHODS: dict[str, Callable] = {
     **_SAME_NAME, **_ALIASES, "positive": positive,
     "__add__": _add, "__radd__": _add, "__sub__": _sub, "__rsub__": _rsub, "__mul__": _mul,
@@ -302,6 +323,7 @@ METHODS: dict[str, Callable] = {
 }  # fmt: skip
 INPLACE: dict[str, Callable] = {
     **{name + "_": f for name, f in (_SAME_NAME | _ALIASES).items()},
+    "float_power_": _float_power_inplace,
     "__iadd__": _add, "__isub__": _sub, "__imul__": _mul, "__itruediv__": _div,
     "__ifloordiv__": _floor_divide, "__imod__": _remainder, "__ipow__": pow,
 }  # fmt: skip

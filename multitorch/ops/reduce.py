@@ -36,6 +36,10 @@ def _unreduce_shape(x: Any, *, shape: Any, dim: Any, keepdim: bool) -> tuple[Any
     return shape, x.dtype
 
 
+def _sum_to_shape(x: Any, *, shape: Any) -> tuple[Any, Any]:
+    return shape, dtypes.int64.numpy() if x.dtype.kind in "biu" else x.dtype
+
+
 def _sum_rule(F: Any, g: Any, x_shape: Any, dim: Any, keepdim: bool) -> Any:
     return F.unreduce(g, shape=x_shape, dim=dim, keepdim=keepdim)
 
@@ -56,7 +60,7 @@ _mean = op("mean", "x", node="MeanBackward1", shape=shape_same_dtype).vjp(x=_mea
 _mean_all = op("mean_all", "x", node="MeanBackward0", shape=shape_of_all(shape_same_dtype)).vjp(
     x=lambda F, g, x_shape: _mean_rule(F, g, x_shape, tuple(range(len(x_shape))), False)
 )
-sum_to = op("sum_to", "x", node="SumBackward1", shape=lambda x, *, shape: (shape, x.dtype)).vjp(
+sum_to = op("sum_to", "x", node="SumBackward1", shape=_sum_to_shape).vjp(
     x=lambda F, g, x_shape: F.expand(g, shape=x_shape)
 )
 
@@ -389,7 +393,9 @@ def sum_to_size(input: Any, *size: Any) -> Any:
     fits = len(shape) <= len(have)
     if not fits or builtins.any(s not in (1, n) for s, n in zip(padded, have, strict=True)):
         raise RuntimeError(f"size {list(shape)} is not expandable to size {list(have)}.")
-    return input if shape == have else sum_to(input, shape=tuple(shape))
+    if padded == have:
+        return input if shape == have else input.reshape(shape)
+    return sum_to(input, shape=tuple(shape))
 
 
 # --- comparisons of whole tensors ----------------------------------------------------------------

@@ -202,9 +202,9 @@ def norm(
     tensor(5.)
     """
     if p == "nuc":
-        from multitorch.ops import linalg
+        from multitorch.ops.matrix_norm import matrix_norm
 
-        return linalg.matrix_norm(input, "nuc", (-2, -1) if dim is None else dim, keepdim)
+        return matrix_norm(input, "nuc", (-2, -1) if dim is None else dim, keepdim)
     if isinstance(p, str) and p != "fro":
         raise RuntimeError(f"only valid string values are 'fro' and 'nuc', found: {p}")
     order = 2.0 if p is None or p == "fro" else float(p)

@@ -419,6 +419,10 @@ def movedim(input: Any, source: Any, destination: Any) -> Any:
     torch.Size([3, 4, 2])
     """
     ndim = input._a.ndim
+    if source.__class__ is int and destination.__class__ is int and ndim:
+        order = list(range(ndim))
+        order.insert(wrap_dim(destination, ndim), order.pop(wrap_dim(source, ndim)))
+        return apply_view(_permute, input, (), {"dims": tuple(order)})
     given = [[d] if isinstance(d, int) else list(d) for d in (source, destination)]
     if len(given[0]) != len(given[1]):
         raise RuntimeError(
@@ -431,8 +435,8 @@ def movedim(input: Any, source: Any, destination: Any) -> Any:
             raise RuntimeError(f"movedim: repeated dim in `{name}` ({dims})")
     rest = iter([d for d in range(ndim) if d not in sources])
     place = dict(zip(targets, sources, strict=True))
-    order = tuple([place[d] if d in place else next(rest) for d in range(ndim)])
-    return apply_view(_permute, input, (), {"dims": order})
+    dims = tuple([place[d] if d in place else next(rest) for d in range(ndim)])
+    return apply_view(_permute, input, (), {"dims": dims})
 
 
 # --- sizes ----------------------------------------------------------------------------------------

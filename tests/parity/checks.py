@@ -16,7 +16,7 @@ import multitorch
 from tests.parity.adapter import (
     Op,
     assert_same,
-    rebind,
+    counterpart,
     resolve,
     to_multitorch,
     to_torch,
@@ -26,6 +26,8 @@ from tests.parity.adapter import (
 LISTED = 64
 """How many samples of an op are listed; the ones that run are spread evenly over these."""
 UNINITIALIZED = {"empty", "empty_like", "empty_strided", "new_empty"}
+TIES = {"sort": 0, "argsort": 0, "mode": 0, "topk": 1, "kthvalue": 1, "median": 0, "nanmedian": 0}
+"""Ops that may return any of several equal elements, with the position of their dimension."""
 Samples = list[Any]
 
 
@@ -67,8 +69,30 @@ class Call:
         """Compare results; of uninitialized memory, only the kind."""
         actual = to_torch(actual)
         if self.op.name in UNINITIALIZED:
-            actual, expected = torch.zeros_like(actual), torch.zeros_like(expected)
+            actual, expected = _zeros(actual), _zeros(expected)
+        elif self.op.name in TIES:
+            actual, expected = self._read(actual), self._read(expected)
         assert_same(actual, expected, **tolerances(self.op, dtype))
+
+
+    def _read(self, result: Any) -> Any:
+        """Put what the indices point to in place of the indices."""
+        x, args, kwargs = self.theirs
+        if isinstance(result, tuple):
+            return tuple(self._read(t) for t in result)
+        if result.dtype != torch.int64 or (x.dtype == torch.int64 and self.op.name != "argsort"):
+            return result if result.dtype == x.dtype else _zeros(result)
+        at = TIES[self.op.name]
+        dim = kwargs.get("dim", args[at] if len(args) > at else -1)
+        if not x.ndim or not result.numel():
+            return result
+        return x.gather(dim, result if result.ndim == x.ndim else result.unsqueeze(dim))
+
+
+def _zeros(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return tuple(_zeros(v) for v in value)
+    return torch.zeros_like(value)
 
 
 def calls(op: Op, device: str, dtype: torch.dtype, count: int, **kw: Any) -> Iterator[Call]:
@@ -111,7 +135,7 @@ def method(op: Op, device: str, count: int) -> int:
         expected = quietly(lambda call=call: call.expected(theirs))
         if expected is None:
             continue
-        ours = getattr(multitorch.Tensor, theirs.__name__)
+        ours = counterpart(theirs)
         call.same(call.actual(ours), expected, _float(op))
         ran += 1
     return ran
@@ -130,7 +154,7 @@ def inplace(op: Op, device: str, count: int) -> int:
         torch.manual_seed(3)
         if quietly(lambda t=target, a=args, k=kwargs: theirs(t, *a, **k)) is None:
             continue
-        ours = getattr(multitorch.Tensor, theirs.__name__)
+        ours = counterpart(theirs)
         x, args, kwargs = call.ours
         written = x.clone()
         multitorch.manual_seed(3)
@@ -205,7 +229,7 @@ def gradient(dtype: torch.dtype, order: int) -> Callable:
             if expected is None or quietly(lambda e=expected: _try(call, e, order)) is None:
                 continue
             expected = process(call.expected())
-            actual = rebind(process)(call.actual())
+            actual = counterpart(process)(call.actual())
             _compare_gradients(call, actual, expected, dtype, order)
             ran += 1
         return ran
@@ -214,16 +238,15 @@ def gradient(dtype: torch.dtype, order: int) -> Callable:
 
 
 def _try(call: Call, expected: Any, order: int) -> Any:
-    return _derivatives(torch, _leaves(torch, call.theirs), _flat(expected), order, None)
+    return _derivatives(torch, _leaves(torch, call.theirs), _flat(expected), order, [])
 
 
 def _compare_gradients(call: Call, actual: Any, expected: Any, dtype: Any, order: int) -> None:
-    noise: list[Any] = []
+    noise: list[list[Any]] = []
     theirs = _derivatives(torch, _leaves(torch, call.theirs), _flat(expected), order, noise)
-    noise = [to_multitorch(n, call.device) for n in noise]
-    ours = _derivatives(
-        multitorch, _leaves(multitorch, call.ours), _flat(actual), order, noise, given=True
-    )
+    moved = to_multitorch(noise, call.device)
+    leaves = _leaves(multitorch, call.ours)
+    ours = _derivatives(multitorch, leaves, _flat(actual), order, moved)
     assert len(ours) == len(theirs)
     tolerance = tolerances(call.op, dtype)
     for a, b in zip(ours, theirs, strict=True):
@@ -234,29 +257,29 @@ def _compare_gradients(call: Call, actual: Any, expected: Any, dtype: Any, order
             assert_same(to_torch(a), b, **tolerance)
 
 
-def _derivatives(
-    lib: Any, leaves: list, outputs: list, order: int, noise: Any, given: bool = False
-) -> list:
-    """Return the derivatives of one order, contracted with noise that PyTorch's side draws."""
-    targets = [t for t in outputs if isinstance(t, lib.Tensor) and t.requires_grad]
-    noise = [] if noise is None else noise
-    source = iter(list(noise))
-    grads: list = []
+def _derivatives(lib: Any, leaves: list, outputs: list, order: int, noise: list) -> list:
+    """Return the derivatives of one order, contracted with noise, which PyTorch's side draws."""
+    targets, grads = outputs, []
     for level in range(order):
-        if given:
-            weights = [next(source) for _ in targets]
-        else:
-            weights = [torch.randn_like(t).requires_grad_() for t in targets]
-            noise += weights
+        if len(noise) == level:
+            noise.append([torch.randn_like(t).requires_grad_() if _on(t) else None for t in targets])
+        weights = noise[level]
+        pairs = [(t, w) for t, w in zip(targets, weights, strict=True) if w is not None and _on(t)]
+        if not pairs:
+            return [None] * len(leaves)
         more = level + 1 < order
+        chosen, given = zip(*pairs, strict=True)
         grads = list(
-            lib.autograd.grad(targets, leaves, weights, create_graph=more, allow_unused=True)
+            lib.autograd.grad(chosen, leaves, given, create_graph=more, allow_unused=True)
         )
-        leaves = leaves + weights
-        targets = [g for g in grads if g is not None and g.requires_grad]
-        if more and not targets:
-            return []
+        if more:
+            leaves = leaves + [w for w in weights if w is not None]
+            targets = grads
     return grads
+
+
+def _on(t: Any) -> bool:
+    return getattr(t, "requires_grad", False)
 
 
 def _leaves(lib: Any, value: Any) -> list:
