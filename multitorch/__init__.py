@@ -23,8 +23,8 @@ from multitorch.autograd import (
     set_grad_enabled,
 )
 from multitorch.device import device, get_default_device, set_default_device
-from multitorch.dtypes import finfo, get_default_dtype, iinfo, set_default_dtype
 from multitorch.dtypes import dtype as dtype
+from multitorch.dtypes import finfo, get_default_dtype, iinfo, set_default_dtype
 from multitorch.layout import (
     channels_last,
     channels_last_3d,
@@ -46,12 +46,14 @@ for _module in families.modules():
     globals().update(getattr(_module, "FUNCTIONS", {}))
 globals().update(dtypes.NAMES)
 
-_LAZY = ("nn", "optim", "utils", "random", "cuda", "accelerator", "backends", "graph", "testing",
-         "serialization", "linalg", "special", "fft", "compiler", "tpu", "version", "amp", "types")  # fmt: skip
+_LAZY = (
+    "nn", "optim", "utils", "random", "cuda", "accelerator", "backends", "graph", "testing",
+    "linalg", "special", "version",
+)  # fmt: skip
 _LAZY_NAMES = {
     "Generator": "random", "manual_seed": "random", "seed": "random", "initial_seed": "random",
     "get_rng_state": "random", "set_rng_state": "random", "default_generator": "random",
-    "compile": "graph", "save": "serialization", "load": "serialization",
+    "compile": "graph",
 }  # fmt: skip
 
 newaxis = None

@@ -68,6 +68,9 @@ class Tensor:
         def __rtruediv__(self, other: Any) -> Tensor: ...
         def __matmul__(self, other: Any) -> Tensor: ...
         def __pow__(self, other: Any) -> Tensor: ...
+        def __and__(self, other: Any) -> Tensor: ...
+        def __or__(self, other: Any) -> Tensor: ...
+        def __xor__(self, other: Any) -> Tensor: ...
         def __lt__(self, other: Any) -> Tensor: ...
         def __le__(self, other: Any) -> Tensor: ...
         def __gt__(self, other: Any) -> Tensor: ...
@@ -76,7 +79,7 @@ class Tensor:
     names = property(lambda self: (None,) * self.ndim)
 
     def __new__(cls, *args: Any, device: Any = None, **kwargs: Any) -> Tensor:
-        """Make a float tensor of the given sizes, or of the given data (PyTorch's old constructor)."""
+        """Make a float tensor of the given sizes or data (PyTorch's old constructor)."""
         from multitorch.ops import creation
 
         if len(args) == 1 and isinstance(args[0], Tensor):
@@ -183,7 +186,8 @@ class Tensor:
     is_cuda = property(lambda self: self._dev.type == "cuda")
     is_cpu = property(lambda self: self._dev.type == "cpu")
     is_meta = property(lambda self: self._dev.type == "meta")
-    is_sparse = is_quantized = is_mkldnn = is_nested = is_mps = is_xpu = property(lambda self: False)
+    is_sparse = is_quantized = is_mkldnn = is_nested = property(lambda self: False)
+    is_mps = is_xpu = is_sparse
 
     def get_device(self) -> int:
         """Return the device's index, -1 on the cpu."""
@@ -329,7 +333,9 @@ class Tensor:
     def register_post_accumulate_grad_hook(self, hook: Callable) -> Any:
         """Call `hook(tensor)` after a gradient was added to this leaf's `.grad`."""
         if self._node is not LEAF:
-            raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+            raise RuntimeError(
+                "post accumulate grad hooks cannot be registered on non-leaf tensors"
+            )
         if self._post_hooks is None:
             self._post_hooks = {}
         return tape.add_hook(self._post_hooks, hook)
@@ -376,7 +382,9 @@ class Tensor:
         if not isinstance(value, Tensor):
             raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
         if value._dtype.inexact != self._dtype.inexact and self._node is not None:
-            raise RuntimeError("data set to a tensor that requires gradients must be floating point")
+            raise RuntimeError(
+                "data set to a tensor that requires gradients must be floating point"
+            )
         self._a, self._dev, self._dtype = value._a, value._dev, value._dtype
         self._view = None
 
@@ -411,6 +419,7 @@ class Tensor:
         if result._a.shape != self._a.shape:
             self._a, self._view = result.to(self._dtype)._a, None
             return self
+        inplace.check_writable(self)
         return inplace.commit(self, result)
 
     # --- to Python and NumPy

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from multitorch_numpy.backend import _kernels
 
 from multitorch.backend import Backend
+from multitorch.backend.collect import kernels
 from multitorch.backend.contract import generic_bodies
 
 
@@ -24,7 +24,7 @@ class MinimalBackend(Backend):
 
     def __init__(self) -> None:
         fused = generic_bodies()
-        self.adopt({k: f for k, f in _kernels().items() if k not in fused})
+        self.adopt({k: f for k, f in kernels("multitorch_numpy").items() if k not in fused})
 
     def device_count(self, type: str) -> int:
         return 1

@@ -297,7 +297,7 @@ def test_as_strided_scatter_has_no_gradient_where_it_writes(device):
 
 IN_PLACE = [
     "x.t_()", "x.transpose_(0, 1)", "x.unsqueeze_(0)", "x.unsqueeze_(-1).squeeze_(-1)", "x.swapaxes_(0, 1)",
-    "x[:1].squeeze_(0)", "x[0].unsqueeze_(0)", "x.as_strided_((2, 2), (2, 1))",
+    "x[:1].squeeze_(0)", "x.fill_diagonal_(5)", "x.t().fill_diagonal_(2)", "x.repeat(4, 1).fill_diagonal_(3, wrap=True)", "x[0].unsqueeze_(0)", "x.as_strided_((2, 2), (2, 1))",
 ]  # fmt: skip
 
 

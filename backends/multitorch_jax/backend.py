@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-import types
 from collections.abc import Callable, Sequence
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 import jax
 import numpy as np
 
 from multitorch.backend import Backend, RuleCall, World
+from multitorch.backend.collect import kernels
 from multitorch_jax.jit import eager, elementwise, x64
 
-_FAMILIES = (
-    "pointwise", "reduce", "sort", "shape", "index", "linalg", "activation", "conv", "pool", "norm",
-    "loss", "random", "optim", "writes", "maths", "special",
-)  # fmt: skip
 _ELEMENTWISE = frozenset(
-    "add sub mul div neg abs exp log sqrt rsqrt sin cos tanh sigmoid relu maximum minimum eq ne lt le "
-    "gt ge reciprocal square erf log1p expm1 mm pow".split()
+    "add sub mul div neg abs exp log sqrt rsqrt sin cos tanh sigmoid relu maximum minimum eq ne lt "
+    "le gt ge reciprocal square erf log1p expm1 mm pow".split()
 )
 _PLATFORM = {"cuda": "cuda", "tpu": "tpu"}
-
-
-def _kernels() -> dict[str, Callable]:
-    found: dict[str, Callable] = {}
-    for family in _FAMILIES:
-        name = f"multitorch_jax.{family}"
-        if find_spec(name) is None:
-            continue
-        for key, kernel in vars(import_module(name)).items():
-            if not key.startswith("_") and callable(kernel) and not isinstance(kernel, type):
-                if key not in ("annotations", "host") and not isinstance(kernel, types.ModuleType):
-                    found[key] = kernel
-    return found
 
 
 class TraceWorld(World):
@@ -44,7 +25,7 @@ class TraceWorld(World):
     name = "jax"
 
     def __init__(self) -> None:
-        self.__dict__.update(_kernels())
+        self.__dict__.update(kernels("multitorch_jax"))
 
 
 class JaxBackend(Backend):

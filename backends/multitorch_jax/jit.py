@@ -43,7 +43,8 @@ def eager(kernel: Callable) -> Callable:
 
 
 _NARROW = frozenset(
-    np.dtype(d) for d in ("float32", "float16", "complex64", "int32", "int16", "int8", "uint8", "bool")
+    np.dtype(name)
+    for name in ("float32", "float16", "complex64", "int32", "int16", "int8", "uint8", "bool")
 )
 
 

@@ -109,37 +109,30 @@ def _disjoint_backward(
 ) -> Array:
     """Give each window's gradient to its first maximum; the windows share no element.
 
-    XLA's own rule selects and scatters window by window: eight times slower on a CPU than these
-    elementwise passes, one for each place in the window, which fuse.
+    XLA's own rule selects and scatters window by window, which takes four times as long on a CPU.
     """
-    taken: Any = False
-    total: Any = None
-    for place in itertools.product(*map(range, kernel)):
-        ends = [i + k * (o - 1) + 1 for i, k, o in zip(place, kernel, size)]
-        # ceil_mode: windows that hang over the edge are not whole
-        if any(end > n for end, n in zip(ends, x.shape[lead:])):
-            return _hanging_backward(g, x, out, lead, size, kernel)
-        start, stop = (0,) * lead + place, (*x.shape[:lead], *ends)
-        part = lax.slice(x, start, stop, (1,) * lead + tuple(kernel))
-        here = ((part == out) | (part != part)) & ~jnp.asarray(taken)
-        taken = here | taken
-        given = jnp.where(here, g, jnp.zeros((), g.dtype))
-        edges = [(0, 0, 0)] * lead
-        edges += [(i, n - e, k - 1) for i, n, e, k in zip(place, x.shape[lead:], ends, kernel)]
-        spread = lax.pad(given, jnp.zeros((), g.dtype), edges)
-        total = spread if total is None else total + spread
-    return total
-
-
-def _hanging_backward(
-    g: Array, x: Array, out: Array, lead: int, size: Sizes, kernel: Sizes
-) -> Array:
-    """Do the same where the last windows reach beyond the input: pad it, and cut the result."""
-    over = [o * k - n for o, k, n in zip(size, kernel, x.shape[lead:])]
-    edges = [(0, 0, 0)] * lead + [(0, extra, 0) for extra in over]
-    padded = lax.pad(x, jnp.asarray(_lowest(x)), edges)
-    found = _disjoint_backward(g, padded, out, lead, size, kernel)
-    return lax.slice(found, (0,) * x.ndim, x.shape)
+    n = len(size)
+    whole = [o * k for o, k in zip(size, kernel)]
+    held = x.shape[lead:]
+    cut = [min(n, w) for n, w in zip(held, whole)]
+    windows = lax.slice(x, (0,) * x.ndim, (*x.shape[:lead], *cut))
+    over = [(0, 0, 0)] * lead + [(0, w - c, 0) for w, c in zip(whole, cut)]
+    windows = lax.pad(windows, jnp.asarray(_lowest(x)), over)
+    split = [part for pair in zip(size, kernel) for part in pair]
+    windows = windows.reshape(*x.shape[:lead], *split)
+    inner = tuple(range(lead + 1, lead + 2 * n, 2))
+    best = jnp.expand_dims(out, inner)
+    count = int(np.prod(kernel))
+    shape = [k if d % 2 else 1 for d, k in enumerate(k for k in kernel for _ in range(2))]
+    place = np.arange(count, dtype=np.int32).reshape(shape)
+    found = (windows == best) | (windows != windows)
+    first = jnp.where(found, place, np.int32(count)).min(inner, keepdims=True)
+    spread = jnp.where(first == place, jnp.expand_dims(g, inner), jnp.zeros((), g.dtype))
+    spread = lax.slice(
+        spread.reshape(*x.shape[:lead], *whole), (0,) * x.ndim, (*x.shape[:lead], *cut)
+    )
+    rest = [(0, 0, 0)] * lead + [(0, n - c, 0) for n, c in zip(held, cut)]
+    return lax.pad(spread, jnp.zeros((), g.dtype), rest)
 
 
 def _scatter(g: Array, at: Array, lead: int, shape: Sizes) -> Array:

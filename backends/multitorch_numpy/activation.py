@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from multitorch_numpy import rows as _rows
+
 Array = Any
 _NATIVE = frozenset("fdFD")
 _sum, _max = np.add.reduce, np.maximum.reduce
@@ -151,6 +153,11 @@ _CUBIC = 0.044715
 
 @_in_float32
 def softmax(x: Array, *, dim: int) -> Array:
+    if dim == 1:
+        found = _rows.exp_and_sums(x)
+        if found is not None:
+            e, sums = found
+            return np.multiply(e, np.reciprocal(sums, sums)[:, None], e)
     if not x.ndim:
         return np.exp(x - x)
     e = np.subtract(x, _max(x, dim, keepdims=True))
@@ -173,6 +180,11 @@ def softmax_backward(g: Array, out: Array, *, dim: int) -> Array:
 def log_softmax(x: Array, *, dim: int) -> Array:
     if not x.ndim:
         return x - x
+    if dim == 1 and _rows.is_matrix(x) and x.shape[1] <= _rows.BLOCK:
+        z = np.subtract(x, _rows.top(x)[:, None])
+        sums = np.exp(z).dot(_rows.ones(x.shape[1], x.dtype))
+        z -= np.log(sums, sums)[:, None]
+        return z
     z = np.subtract(x, _max(x, dim, keepdims=True))
     total = _sum(np.exp(z), dim, keepdims=True)
     np.log(total, total)

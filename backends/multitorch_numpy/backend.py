@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-import types
 import warnings
 from collections.abc import Callable
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
 from multitorch.backend import Backend
-
-_FAMILIES = (
-    "pointwise", "reduce", "sort", "shape", "index", "linalg", "activation", "conv", "pool", "norm",
-    "loss", "random", "optim", "writes", "maths", "special",
-)  # fmt: skip
-
-
-def _kernels() -> dict[str, Callable]:
-    found: dict[str, Callable] = {}
-    for family in _FAMILIES:
-        name = f"multitorch_numpy.{family}"
-        if find_spec(name) is None:
-            continue
-        for key, kernel in vars(import_module(name)).items():
-            if not key.startswith("_") and callable(kernel) and not isinstance(kernel, type):
-                if key != "annotations" and not isinstance(kernel, types.ModuleType):
-                    found[key] = kernel
-    return found
+from multitorch.backend.collect import kernels
 
 
 class NumpyBackend(Backend):
@@ -45,7 +25,7 @@ class NumpyBackend(Backend):
         # would take longer than the op.
         for module in ("multitorch", "multitorch_numpy"):
             warnings.filterwarnings("ignore", category=RuntimeWarning, module=rf"{module}(\.|$)")
-        self.adopt(_kernels())
+        self.adopt(kernels("multitorch_numpy"))
 
     def device_count(self, type: str) -> int:
         return 1

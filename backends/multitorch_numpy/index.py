@@ -9,6 +9,8 @@ import re
 
 import numpy as np
 
+from multitorch_numpy import rows as _rows
+
 _ALL = builtins.slice(None)
 
 
@@ -23,14 +25,15 @@ def _outside(index, dim, size):
     return RuntimeError(f"index {bad} is out of bounds for dimension {dim} with size {size}")
 
 
-_UNSIGNED = {8: np.uint64, 4: np.uint32, 2: np.uint16, 1: np.uint8}
+_UNSIGNED = {n: np.dtype(f"u{n}") for n in (1, 2, 4, 8)}
 
 
 def _within(index, size):
     """Whether all indices are in [0, size): read as unsigned, a negative one is huge."""
     if not index.size:
         return True
-    return np.maximum.reduce(index.view(_UNSIGNED[index.itemsize]), axis=None) < size
+    unsigned = index.view(_UNSIGNED[index.itemsize])
+    return unsigned.item(unsigned.argmax()) < size
 
 
 def _along(index, dim):
@@ -53,6 +56,8 @@ def _checked(x, index, dim):
 
 def _flat_along(index, shape, dim):
     """Return `_along` as numbers of the elements of a row-major array."""
+    if dim == 1 and index.ndim == 2:
+        return index + _rows.starts(len(index), shape[1])[:, None]
     rest = (*index.shape[:dim], 1, *index.shape[dim + 1 :])
     offsets = _offsets if math.prod(rest) <= _REMEMBERED else _offsets.__wrapped__
     step = math.prod(shape[dim + 1 :])
@@ -95,7 +100,7 @@ def gather(x, index, *, dim):
         return x.reshape(-1)[index.reshape(-1)].reshape(index.shape)
     _checked(x, index, dim)
     if x.flags.c_contiguous:
-        return x.reshape(-1).take(_flat_along(index, x.shape, dim))
+        return x.take(_flat_along(index, x.shape, dim))
     return x[_along(index, dim)]
 
 

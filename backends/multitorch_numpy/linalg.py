@@ -20,21 +20,21 @@ def _wide(product: Callable, x: Array, y: Array) -> Array:
 
 
 def mm(x: Array, y: Array) -> Array:
-    return _dot(x, y) if x.dtype.char in _BLAS else _wide(_dot, x, y)
+    return x.dot(y) if x.dtype.char in _BLAS else _wide(_dot, x, y)
 
 
 def mm_nt(x: Array, y: Array) -> Array:
     char = y.dtype.char
     if char in "FD":
         y = y.conj()
-    return _dot(x, y.T) if char in _BLAS else _wide(_dot, x, y.T)
+    return x.dot(y.T) if char in _BLAS else _wide(_dot, x, y.T)
 
 
 def mm_tn(x: Array, y: Array) -> Array:
     char = x.dtype.char
     if char in "FD":
         x = x.conj()
-    return _dot(x.T, y) if char in _BLAS else _wide(_dot, x.T, y)
+    return x.T.dot(y) if char in _BLAS else _wide(_dot, x.T, y)
 
 
 def matmul(x: Array, y: Array) -> Array:
@@ -78,7 +78,7 @@ def linear(x: Array, w: Array, b: Array = None) -> Array:
         bias = None if b is None else b.astype(f)
         return linear(x.astype(f), w.astype(f), bias).astype(x.dtype)
     if x.ndim == 2:
-        y = _dot(x, w.T)
+        y = x.dot(w.T)
     else:
         y = _dot(x.reshape(-1, x.shape[-1]), w.T).reshape(*x.shape[:-1], w.shape[0])
     if b is not None:
@@ -128,7 +128,7 @@ def cholesky(x: Array) -> Array:
         ) from None
 
 
-def qr(x: Array, *, mode: str) -> tuple[Array, Array]:
+def qr(x: Array, *, mode: Any) -> tuple[Array, Array]:
     q, r = np.linalg.qr(x, mode)
     return q, r
 

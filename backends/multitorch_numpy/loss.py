@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 
 from multitorch_numpy import activation as _activation
+from multitorch_numpy import rows as _rows
 
 Array = Any
 
 
-def _rows(x: Array) -> Array:
+def _classes_last(x: Array) -> Array:
     """Return (N, C, …) with the classes last, as a view; (C,) as one row."""
     return x[None] if x.ndim == 1 else np.moveaxis(x, 1, -1)
 
@@ -47,7 +49,7 @@ def nll_loss(
 ) -> tuple[Array, Array]:
     """Return -w[y] x[y], and the sum of the weights that count."""
     dtype, x, weight = x.dtype, _wide(x), _wide(weight)
-    rows = _rows(x)
+    rows = _classes_last(x)
     index, valid = _kept(target, ignore, rows.shape[-1])
     w = _weights(index, valid, weight, x.dtype)
     picked = np.take_along_axis(rows, index.reshape(*rows.shape[:-1], 1), -1).reshape(-1)
@@ -74,7 +76,7 @@ def nll_loss_backward(
 ) -> Array:  # fmt: skip
     """Return the gradient of `nll_loss` by its input of this shape."""
     dx = np.zeros(shape, g.dtype)
-    rows = _rows(dx)
+    rows = _classes_last(dx)
     index, valid = _kept(target, ignore, rows.shape[-1])
     c = _coefficients(g, index, valid, weight, total, reduction)
     at = (*rows.shape[:-1], 1)
@@ -82,10 +84,43 @@ def nll_loss_backward(
     return dx
 
 
+def _mean_of_rows(x: Array, target: Array, ignore: int) -> tuple[Array, Array, Array] | None:
+    """Return the results of `cross_entropy` in the usual case, None in any other.
+
+    That is a matrix of moderate scores and one valid class for each row. The loss of a row is
+    log(Σ exp(x) / exp(x[y])), which rounding never makes negative.
+    """
+    if x.ndim != 2 or target.dtype.char != "l" or not target.size:
+        return None
+    low, high = target.item(target.argmin()), target.item(target.argmax())
+    if low < 0 or high >= x.shape[1] or low <= ignore <= high:
+        return None
+    found = _rows.exp_and_sums(x)
+    if found is None:
+        return None
+    e, sums = found
+    n = len(target)
+    ratios = sums / e.take(_rows.starts(n, x.shape[1]) + target)
+    if not ratios.item(ratios.argmax()) < 1e30:
+        return None
+    losses = np.log(ratios, ratios)
+    logp = np.subtract(x, np.log(sums, sums)[:, None], e)
+    return losses.dot(_rows.ones(n, x.dtype)) / n, logp, _count(n, x.dtype)
+
+
+@functools.lru_cache(maxsize=64)
+def _count(n: int, dtype: Any) -> Array:
+    return np.full((), n, dtype)
+
+
 def cross_entropy(
     x: Array, target: Array, weight: Array, *, reduction: str, ignore: int
 ) -> tuple[Array, Array, Array]:
     """Return the loss, log softmax(x), and the sum of the weights that count."""
+    if weight is None and reduction == "mean":
+        found = _mean_of_rows(x, target, ignore)
+        if found is not None:
+            return found
     logp = _activation.log_softmax(x, dim=1 if x.ndim > 1 else 0)
     out, total = nll_loss(logp, target, weight, reduction=reduction, ignore=ignore)
     return out, logp, total
@@ -99,7 +134,7 @@ def cross_entropy_backward(
     dtype = g.dtype
     g, logp, weight, total = _wide(g), _wide(logp), _wide(weight), _wide(total)
     dx = np.exp(logp)
-    rows = _rows(dx)
+    rows = _classes_last(dx)
     index, valid = _kept(target, ignore, rows.shape[-1])
     c = _coefficients(g, index, valid, weight, total, reduction)
     at = (*rows.shape[:-1], 1)
@@ -120,3 +155,12 @@ def mse_loss(x: Array, y: Array, *, reduction: str) -> Array:
         return (total / d.size if reduction == "mean" else total).astype(d.dtype)
     total = np.add.reduce(d, None)
     return total / d.dtype.type(d.size) if reduction == "mean" else total
+
+
+def bce(x: Array, y: Array) -> Array:
+    """Return -(y log x + (1 - y) log(1 - x)), logarithms not below -100."""
+    dtype, x, y = x.dtype, _wide(x), _wide(y)
+    if not ((x >= 0) & (x <= 1)).all():
+        raise RuntimeError("all elements of input should be between 0 and 1")
+    first, second = np.maximum(np.log(x), -100), np.maximum(np.log1p(-x), -100)
+    return ((y - 1) * second - y * first).astype(dtype, copy=False)

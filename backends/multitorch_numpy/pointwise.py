@@ -193,7 +193,10 @@ def clamp(x: Array, min: Array, max: Array) -> Array:
         return np.minimum(x, max)
     if max is None:
         return np.maximum(x, min)
-    return np.minimum(np.maximum(x, min), max)
+    t = np.maximum(x, min)
+    if t.__class__ is np.ndarray and max.__class__ is float:
+        return np.minimum(t, max, out=t)
+    return np.minimum(t, max)
 
 
 clamp_min, clamp_max = np.maximum, np.minimum

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from multitorch_numpy import rows as _rows
+
 Array = Any
 Dims = tuple[int, ...]
 _add: Any = np.add.reduce
@@ -140,6 +142,9 @@ def min_all(x: Array) -> Array:
 
 def amax(x: Array, *, dim: Dims, keepdim: bool) -> Array:
     """Return the largest element over dimensions; NaN wins."""
+    if dim == (1,) and _rows.is_matrix(x):
+        most = _rows.top(x)
+        return most[:, None] if keepdim else most
     return _most(x, _axis(x, dim), None, None, keepdim)
 
 
@@ -188,6 +193,10 @@ def max_dim(x: Array, *, dim: int, keepdim: bool) -> tuple[Array, Array]:
     """Return the largest elements along a dimension and their first indices."""
     if not x.ndim:
         return np.array(x), np.zeros((), np.int64)
+    if dim == 1 and _rows.is_matrix(x):
+        index = x.argmax(1)
+        most = x.take(index + _rows.starts(*x.shape))
+        return (most[:, None], index[:, None]) if keepdim else (most, index)
     return _most(x, dim, None, None, keepdim), x.argmax(dim, keepdims=keepdim)
 
 

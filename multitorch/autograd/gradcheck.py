@@ -63,7 +63,7 @@ def _analytical(function: Callable, inputs: tuple, x: Any) -> list[np.ndarray]:
 
 
 def _jacobian(out: Any, x: Any) -> np.ndarray:
-    """Return the matrix whose columns are the gradients of the real (and imaginary) parts of out."""
+    """Return the gradients of the real (and imaginary) parts of out, one in each row."""
     parts = (1, 1j) if out.is_complex() else (1,)
     rows = []
     for i in range(out.numel()):
@@ -80,14 +80,14 @@ def _jacobian(out: Any, x: Any) -> np.ndarray:
 def _as_real(numerical: np.ndarray, complex_in: bool, complex_out: bool) -> np.ndarray:
     """Return d (real parts of out) / d (real parts of x), a real matrix (directions of x, out)."""
     if not complex_out:
-        return numerical.real
-    return np.stack([numerical.real, numerical.imag], -1).reshape(len(numerical), -1)
+        return np.real(numerical)
+    return np.stack([np.real(numerical), np.imag(numerical)], -1).reshape(len(numerical), -1)
 
 
 def _gradients_as_real(rows: np.ndarray, complex_in: bool) -> np.ndarray:
     if not complex_in:
-        return rows.real.T
-    return np.stack([rows.real, rows.imag], -1).reshape(len(rows), -1).T
+        return np.real(rows).T
+    return np.stack([np.real(rows), np.imag(rows)], -1).reshape(len(rows), -1).T
 
 
 def gradcheck(
@@ -126,8 +126,8 @@ def _check(func: Callable, inputs: tuple, eps: float, atol: float, rtol: float) 
     variables = _differentiable(inputs)
     if not variables:
         raise ValueError(
-            "gradcheck expects at least one input tensor to require gradient, but none of them have "
-            "requires_grad=True."
+            "gradcheck expects at least one input tensor to require gradient, but none of them "
+            "have requires_grad=True."
         )
     outs = [t for t in _tuple(func(*inputs)) if _is_tensor(t) and t.dtype.inexact]
     for k, x in enumerate(variables):

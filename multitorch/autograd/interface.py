@@ -102,7 +102,9 @@ def grad(
         if t._node is None:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
     if allow_unused is False and materialize_grads:
-        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True")
+        raise ValueError(
+            "Expected allow_unused to be True or not passed when materialize_grads=True"
+        )
     roots = _roots(_tuple(outputs), grad_outputs, create_graph)
     retain = create_graph if retain_graph is None else retain_graph
     found = tape.run_backward(

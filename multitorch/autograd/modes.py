@@ -16,8 +16,8 @@ class _Modes(threading.local):
 _modes = _Modes()
 
 off_threads = 0
-"""How many times gradients are switched off at present, over all threads. While it is zero, which is
-the common case, the hot path needs no look at the thread's own mode."""
+"""How many times gradients are switched off at present, over all threads. While it is zero, which
+is the common case, the hot path needs no look at the thread's own mode."""
 _lock = threading.Lock()
 
 

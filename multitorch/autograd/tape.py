@@ -2,8 +2,8 @@
 
 A node belongs to one call of one op. It keeps raw arrays, never the output tensor (that would be a
 reference cycle which only the garbage collector frees), and the edges to where its inputs came
-from: another node, or the leaf tensor itself. Nodes carry a sequence number; an edge always leads to
-a smaller one, so that a heap of numbers visits them in topological order without recursion.
+from: another node, or the leaf tensor itself. Nodes carry a sequence number; an edge always leads
+to a smaller one, so that a heap of numbers visits them in topological order without recursion.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Node:
     edges: tuple[Edge, ...]
     saved: tuple[Any, ...] | None
     meta: tuple[Any, ...] | None
-    """Per input (shape, dtype) where the op broadcast or promoted; None if nothing needs undoing."""
+    """Per input (shape, dtype) where the op broadcast or promoted; None if it did not."""
     seq: int
     dev: Any
     where: tuple[Any, int] | None
@@ -206,6 +206,7 @@ _ROOT = __file__.rpartition("autograd")[0]
 
 USER_FILES: set[str] = set()
 """Source files known to lie outside this package, for a quick test on the hot path."""
+_OWN_FILES: set[str] = set()
 
 
 def user_place(frame: Any) -> tuple[Any, int] | None:
@@ -213,9 +214,13 @@ def user_place(frame: Any) -> tuple[Any, int] | None:
     while frame is not None:
         code = frame.f_code
         name = code.co_filename
-        if name in USER_FILES or not name.startswith(_ROOT):
-            USER_FILES.add(name)
+        if name in USER_FILES:
             return code, frame.f_lasti
+        if name not in _OWN_FILES:
+            if not name.startswith(_ROOT):
+                USER_FILES.add(name)
+                return code, frame.f_lasti
+            _OWN_FILES.add(name)
         frame = frame.f_back
     return None
 
@@ -261,7 +266,7 @@ def _check_unmodified(node: Node) -> None:
 
 
 class Engine:
-    """One backward pass. `raw` runs rules on arrays; `graph` runs them on tensors (create_graph)."""
+    """One backward pass: rules run on arrays, or on tensors where `create_graph` is asked for."""
 
     tensor_world: Any = None  # set by multitorch.tensor
     recording: Any = None  # set by multitorch.graph.capture: the world of the present recording
@@ -481,7 +486,8 @@ def reachable(roots: Sequence[Edge], targets: set) -> dict[Any, bool]:
     order.sort(key=lambda n: n.seq)
     leads: dict[Any, bool] = {}
     for node in order:
-        leads[node] = any(e in targets or leads.get(e, False) for e in _edges(node) if e is not None)
+        edges = [e for e in _edges(node) if e is not None]
+        leads[node] = any(e in targets or leads.get(e, False) for e in edges)
     return leads
 
 
@@ -497,7 +503,7 @@ def run_backward(
     inputs: Sequence[Any] | None = None,
     accumulate: bool = True,
 ) -> list[Any]:
-    """Differentiate from `roots`, pairs of a tensor and its raw gradient (a tensor if create_graph).
+    """Differentiate from `roots`: tensors, each with its raw gradient (a tensor if create_graph).
 
     Returns the gradients of `inputs` if these are given (None where nothing arrived).
     """

@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+import ml_dtypes
 import numpy as np
 
 Array = Any
@@ -86,10 +87,31 @@ def bind_world(body: Kernel, world: World) -> Kernel:
     """Bind a generic body `body(F, *arrays, **params)` to one world."""
 
     def kernel(*arrays: Any, **params: Any) -> Any:
+        for a in arrays:
+            if getattr(a, "dtype", None) in _HALVES:
+                return _in_single(body, world, arrays, params, a.dtype)
         return body(world, *arrays, **params)
 
     kernel.__name__ = kernel.__qualname__ = body.__name__
     return kernel
+
+
+_HALVES = frozenset({np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)})
+
+
+def _in_single(body: Kernel, world: World, arrays: tuple, params: dict, half: np.dtype) -> Any:
+    """Run a body on half-precision arrays in single precision, rounding only its results."""
+    single = np.dtype(np.float32)
+    if any(getattr(a, "dtype", None) == single for a in arrays):
+        return body(world, *arrays, **params)  # which results are single is the body's affair
+    cast = world.cast
+    wide = [cast(a, dtype=single) if getattr(a, "dtype", None) == half else a for a in arrays]
+    result = body(world, *wide, **params)
+    if not isinstance(result, (tuple, list)):
+        return cast(result, dtype=half) if result.dtype == single else result
+    return tuple(
+        cast(a, dtype=half) if getattr(a, "dtype", None) == single else a for a in result
+    )
 
 
 def generic_bodies() -> dict[str, Kernel]:
@@ -152,7 +174,7 @@ class Backend(World):
         return a
 
     def write(self, dst: Array, src: Array) -> Array:
-        """Store `src` (broadcast, cast to `dst.dtype`) into `dst`; return the array that holds it."""
+        """Store `src`, broadcast and cast, into `dst`; return the array that holds it."""
         raise NotImplementedError
 
     def buffer(self, a: Array) -> Array:

@@ -10,15 +10,12 @@ from importlib import import_module
 from importlib.util import find_spec
 from types import FunctionType
 
-_FAMILIES = (
-    "pointwise", "reduce", "sort", "shape", "index", "linalg", "activation", "conv", "pool", "norm",
-    "loss", "random", "optim",
-)  # fmt: skip
+from multitorch.backend.collect import FAMILIES
 
 
 def _collect() -> dict[str, Callable]:
     bodies: dict[str, Callable] = {}
-    for family in _FAMILIES:
+    for family in FAMILIES:
         name = f"multitorch.backend.generic_{family}"
         if find_spec(name) is None:
             continue

@@ -23,7 +23,7 @@ def im2col(
 ) -> Array:
     """The windows of x (N, C, *size) as (N, C · kernel elements, windows)."""
     n, channels, *sizes = x.shape
-    out = _counts(sizes, kernel, stride, padding, dilation)
+    out = _counts(tuple(sizes), kernel, stride, padding, dilation)
     x = F.pad(x, pad=((0, 0), (0, 0), *padding), value=0)
     parts = []
     for index in product(*map(range, kernel)):

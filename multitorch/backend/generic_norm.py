@@ -30,13 +30,16 @@ def normalize_backward(
     F: Any, g: Array, x: Array, weight: Array, mean: Array, rstd: Array, *, dim: Dims,
     needs: tuple[bool, ...],
 ) -> tuple[Array, Array, Array]:  # fmt: skip
-    """The gradients by x, weight and bias (the latter two not yet summed to their shape)."""
+    """The gradients by x, weight and bias, the latter two not yet summed to their shape.
+
+    What is not needed is replaced by `g`, an array that is there already.
+    """
     unit = (x - mean) * rstd
-    dx = None
+    dx = g
     if needs[0]:
         h = g if weight is None else g * weight
         along = F.mean(h * unit, dim=dim, keepdim=True)
         dx = (h - F.mean(h, dim=dim, keepdim=True) - unit * along) * rstd
-    return dx, g * unit if needs[1] else None, g if needs[2] else None
+    return dx, g * unit if needs[1] else g, g
 
 

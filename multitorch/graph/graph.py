@@ -53,7 +53,7 @@ class Graph:
 
         for name, ins, params, outs in self.calls:
             result = getattr(F, name)(*[look_up(i) for i in ins], **dict(params))
-            if outs.__class__ is int:
+            if isinstance(outs, int):
                 env[outs] = result
             else:
                 env.update(zip(outs, result, strict=True))

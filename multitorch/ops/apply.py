@@ -1,8 +1,8 @@
 """Apply an op to tensors: the hot path for one and two operands, and the general path.
 
-The hot path handles what nearly every call is: tensors of one dtype on one device, or a tensor and a
-Python number. Whatever it does not know, an error included, is left to `apply_general`, which checks
-everything and says what is wrong.
+The hot path handles what nearly every call is: tensors of one dtype on one device, or a tensor and
+a Python number. Whatever it does not know, an error included, is left to `apply_general`, which
+checks everything and says what is wrong.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ def make_apply(op: Op) -> Callable:
 
 def _several(op: Op) -> Callable:
     """Any number of operands: tensors of one device (and dtype, where the op promotes)."""
-    kernels, plan = op.kernels, op.plan
+    kernels, hidden, diff_outs = op.kernels, op.hidden, op.diff_outs
     fast = None if op.promote is None else op.promote.fast
-    kept = [name in op.keep for name in op.args]
-    count, diff_outs = len(kept), op.diff_outs
+    checks = [fast is not None and name not in op.keep for name in op.args]
+    count = len(checks)
     metas = op.broadcasts or op.promote is not None
 
     def function(*args: Any, out: Any = None, **params: Any) -> Any:
@@ -60,13 +60,15 @@ def _several(op: Op) -> Callable:
         dev = dtype = None
         recorded = False
         raws = []
-        for i, t in enumerate(args):
+        more = len(args) - count
+        flags = checks if more <= 0 else checks + checks[-1:] * more
+        for t, check in zip(args, flags, strict=False):
             if isinstance(t, Tensor):
                 if dev is None:
                     dev = t._dev
                 elif t._dev is not dev:
                     return apply_general(op, args, params)
-                if fast is not None and not (i < count and kept[i]):
+                if check:
                     if dtype is None:
                         dtype = t._dtype
                     elif t._dtype is not dtype:
@@ -84,22 +86,26 @@ def _several(op: Op) -> Callable:
             result = kernels[dev](*raws, **params)
         except Exception:
             return apply_general(op, args, params)
-        if result.__class__ is tuple:
-            outs = tuple([wrap(a, dev) for a in result])
+        if result.__class__ is not tuple:
+            final = wrap(result, dev)
+            outs = (final,)
+        elif hidden:
+            final = wrap(result[0], dev)
+            outs = (final, *result[1:])
         else:
-            outs = (wrap(result, dev),)
+            outs = final = tuple([wrap(a, dev) for a in result])
         if recorded and diff_outs and (not modes.off_threads or modes.is_grad_enabled()):
-            _put_node(op, args, raws, params, outs, dev, plan, metas)
-        return outs if result.__class__ is tuple else outs[0]
+            _put_node(op, args, raws, params, outs, dev, metas)
+        return final
 
     function.__name__ = function.__qualname__ = op.name
     return function
 
 
 def _put_node(
-    op: Op, args: tuple, raws: Any, params: dict, outs: tuple, dev: Any, plan: tuple, metas: bool
+    op: Op, args: tuple, raws: Any, params: dict, outs: tuple, dev: Any, metas: bool
 ) -> Node:
-    """Put a node for a finished call on the tape."""
+    """Put a node for a finished call on the tape; hidden outputs may be raw."""
     n = _new(Node)
     n.op = op
     n.dev = dev
@@ -111,7 +117,8 @@ def _put_node(
         else:
             edges.append(None)
     n.edges = tuple(edges)
-    n.saved = saved_values(plan, raws, params, outs)
+    values = [t._a if isinstance(t, Tensor) else as_array(t, dev) for t in outs]
+    n.saved = (op.saver or make_saver(op))(raws, params, values)
     n.meta = _meta(args, raws) if metas else None
     n.extra = None
     n.seq = next_seq()
@@ -122,7 +129,7 @@ def _put_node(
             t._node = n
     else:
         for k, i in enumerate(op.diff_outs):
-            if outs[i]._dtype.inexact:
+            if isinstance(outs[i], Tensor) and outs[i]._dtype.inexact:
                 outs[i]._node = Output(n, k)
     return n
 
@@ -261,7 +268,7 @@ def _binary(op: Op) -> Callable:
 
 
 def _unary_with_params(op: Op) -> Callable:
-    kernels, plan, records = op.kernels, op.plan, bool(op.diff_outs)
+    kernels, records = op.kernels, bool(op.diff_outs)
 
     def function(x: Any, **params: Any) -> Any:
         if capturing:
@@ -280,12 +287,17 @@ def _unary_with_params(op: Op) -> Callable:
         t._dtype = x._dtype if a.dtype is xa.dtype else from_numpy_dtype[a.dtype]
         t._view = None
         node = x._node
-        if node is not None and records and t._dtype.inexact and (not modes.off_threads or modes.is_grad_enabled()):
+        if (
+            node is not None
+            and records
+            and t._dtype.inexact
+            and (not modes.off_threads or modes.is_grad_enabled())
+        ):
             n = t._node = _new(Node)
             n.op = op
             n.dev = dev
             n.edges = (x if node is LEAF else node,)
-            n.saved = saved_values(plan, (xa,), params, (t,))
+            n.saved = (op.saver or make_saver(op))((xa,), params, (a,))
             n.meta = n.extra = None
             n.seq = next_seq()
             n.where = user_place(_getframe(1))
@@ -448,7 +460,7 @@ def apply_general(op: Op, args: tuple, params: dict[str, Any], out: Any = None) 
     results = result if result.__class__ is tuple else (result,)
     tensors = tuple([wrap(a, dev, world) for a in results])
     record(op, args, raws, params, tensors, dev)
-    final = tensors if result.__class__ is tuple else tensors[0]
+    final = tensors if result.__class__ is tuple and not op.hidden else tensors[0]
     return final if out is None else write_out(out, final)
 
 
@@ -495,6 +507,11 @@ def broadcast_shape(*shapes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(result)
 
 
+def as_array(a: Any, dev: Any) -> Any:
+    """Return what a kernel gave as an array of its backend: it may be a scalar."""
+    return a if a.__class__ in ARRAY_TYPES else dev.backend.as_array(a)
+
+
 def wrap(a: Any, dev: Any, world: Any = None) -> Any:
     """Make a tensor of a raw array."""
     if a.__class__ not in ARRAY_TYPES:
@@ -525,30 +542,29 @@ def record(
     if not any(isinstance(t, Tensor) and t._node is not None for t in args):
         return None
     metas = op.broadcasts or op.promote is not None
-    return _put_node(op, args, raws, params, outs, dev, op.plan, metas)
+    return _put_node(op, args, raws, params, outs, dev, metas)
 
 
-def saved_values(plan: tuple, raws: Any, params: dict[str, Any], outs: tuple) -> tuple[Any, ...]:
-    """Return what the rules of an op need of one call."""
-    values = []
-    for kind, key in plan:
-        if kind == "arg":
-            values.append(raws[key])
-        elif kind == "param":
-            values.append(params[key])
-        elif kind == "shape":
-            values.append(getattr(raws[key], "shape", ()))
-        elif kind == "out":
-            values.append(outs[key]._a)
-        elif kind == "dtype":
-            values.append(getattr(raws[key], "dtype", None))
-        elif kind == "rest":
-            values.append(tuple(raws[key:]))
-        elif kind == "shapes":
-            values.append(tuple([a.shape for a in raws[key:]]))
-        else:
-            values.append(tuple([a.dtype for a in raws[key:]]))
-    return tuple(values)
+_SOURCES = {
+    "arg": "raws[{}],",
+    "rest": "tuple(raws[{}:]),",
+    "param": "params[{!r}],",
+    "out": "outs[{}],",
+    "shape": "getattr(raws[{}], 'shape', ()),",
+    "dtype": "getattr(raws[{}], 'dtype', None),",
+    "shapes": "tuple([a.shape for a in raws[{}:]]),",
+    "dtypes": "tuple([a.dtype for a in raws[{}:]]),",
+}
+
+
+def make_saver(op: Op) -> Callable:
+    """Return (and keep) the function that picks what an op's rules need of one call.
+
+    It is written out as an expression: a loop over `op.plan` would take four times as long.
+    """
+    items = "".join([_SOURCES[kind].format(key) for kind, key in op.plan])
+    op.saver = eval(f"lambda raws, params, outs: ({items})")
+    return op.saver
 
 
 def _meta(args: tuple, raws: Any) -> tuple | None:

@@ -13,8 +13,8 @@ from typing import Any
 
 from multitorch import dtypes
 from multitorch.dtypes import dtype
-from multitorch.ops.linalg import SameDtype
 from multitorch.ops.op import op
+from multitorch.ops.products import SameDtype
 from multitorch.ops.promote import not_implemented
 
 Tensor = Any

@@ -26,7 +26,7 @@ _matrix = Promotion("matrix", _native, fast=frozenset())
 
 
 def _real(d: np.dtype) -> np.dtype:
-    return np.zeros((), d).real.dtype
+    return np.finfo(d).dtype
 
 
 def _square(name: str, A: Tensor) -> None:

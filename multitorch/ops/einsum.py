@@ -36,8 +36,8 @@ def einsum(*args: Any) -> Tensor:
     dots = max(_dots_of(labels, t, i) for i, (labels, t) in enumerate(zip(inputs, operands)))
     named = [_named(labels, t) for labels, t in zip(inputs, operands)]
     wanted = _output(output, inputs, named, dots)
-    sizes = _sizes(named, operands)
     terms = [_diagonals(labels, t, i) for i, (labels, t) in enumerate(zip(named, operands))]
+    sizes = _sizes(terms)
     terms = [_drop_ones(labels, t, sizes) for labels, t in terms]
     labels, result = terms[0]
     for k, (more, t) in enumerate(terms[1:], 1):
@@ -149,9 +149,9 @@ def _output(output: Labels | None, inputs: list, named: list[Labels], dots: int)
     )
 
 
-def _sizes(named: list[Labels], operands: list) -> dict[int, int]:
+def _sizes(terms: list[tuple[Labels, Tensor]]) -> dict[int, int]:
     sizes: dict[int, int] = {}
-    for i, (labels, t) in enumerate(zip(named, operands)):
+    for i, (labels, t) in enumerate(terms):
         for label, n in zip(labels, t.shape):
             held = sizes.get(label, 1)
             if held != 1 and n not in (1, held):
@@ -265,6 +265,10 @@ def _tensordot(a: Tensor, b: Tensor, first: list[int], second: list[int]) -> Ten
     if len(first) != len(second):
         raise RuntimeError("both dimension lists should have same length")
     for i, j in zip(first, second):
+        if a.shape[i] == 1 != b.shape[j]:
+            b = b.sum(j, keepdim=True)
+        elif b.shape[j] == 1 != a.shape[i]:
+            a = a.sum(i, keepdim=True)
         if a.shape[i] != b.shape[j]:
             raise RuntimeError(
                 "contracted dimensions need to match, but first has size "

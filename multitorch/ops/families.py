@@ -6,8 +6,8 @@ from importlib import import_module
 from types import ModuleType
 
 NAMES = (
-    "pointwise", "logic", "complex_numbers", "maths", "reduce", "statistics", "scan", "calculus", "sort",
-    "views", "parts", "views_inplace", "shape", "join", "index", "gather", "masks", "creation",
+    "pointwise", "logic", "complex_numbers", "maths", "reduce", "statistics", "scan", "calculus",
+    "sort", "views", "parts", "views_inplace", "shape", "join", "index", "gather", "masks", "creation",
     "ranges", "linalg",
     "activation", "conv", "pool", "norm", "loss", "random", "transfer", "writes", "optim",
 )  # fmt: skip

@@ -161,11 +161,13 @@ def _check_index(name: str, index: Any, expected: str = "int32/int64") -> None:
 
 
 def _check_gather(name: str, x: Any, dim: int, index: Any) -> int:
-    d = wrap_dim(dim, x._a.ndim)
     have, want = x._a.shape or (1,), index._a.shape or (1,)
+    d = wrap_dim(dim, len(have))
     if not prod(want):
         return d
     _check_index(name, index)
+    if have == want:
+        return d
     if len(have) != len(want):
         raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
     if any(n > have[k] for k, n in enumerate(want) if k != d):
@@ -236,7 +238,8 @@ def take_along_dim(input: Any, indices: Any, dim: int | None = None, *, out: Any
     shape = list(broadcast_shape(tuple(a), tuple(b)))
     source, where = list(shape), list(shape)
     source[d], where[d] = held, wanted
-    return gather(expand(input, source), d, expand(indices, where), out=out)
+    indices = expand(indices.where(indices >= 0, indices + held), where)
+    return gather(expand(input, source), d, indices, out=out)
 
 
 def scatter(
@@ -395,6 +398,13 @@ def index_reduce(
             f"{reduce}."
         )
     d, index = _check_slices("index_reduce", input, dim, index, source, RuntimeError, ":")
+    if not input._a.ndim:
+        result = index_reduce(
+            reshape(input, (1,)), 0, index, reshape(source, (-1,)), reduce,
+            include_self=include_self,
+        )  # fmt: skip
+        result = reshape(result, ())
+        return result if out is None else write_out(out, result)
     line = [1] * max(source._a.ndim, 1)
     line[d] = index._a.shape[0]
     where = expand(reshape(index, line), tuple(source._a.shape) or (1,))

@@ -17,7 +17,7 @@ from multitorch.ops import apply as dispatch
 from multitorch.ops.apply import broadcast_shape
 from multitorch.ops.inplace import check_writable, commit
 from multitorch.ops.keys import DIM0, Analysis, basic_steps, first_index, is_mask, nonzero
-from multitorch.ops.op import Op
+from multitorch.ops.op import REGISTRY, Op
 from multitorch.ops.parts import _select
 from multitorch.ops.view import apply_view, attach, root_of
 from multitorch.ops.views import alias, expand, reshape
@@ -141,7 +141,7 @@ def setitem(x: Any, key: Any, value: Any) -> None:
     elif kind is tuple or kind is slice:
         steps = basic_steps(x._a.shape, key if kind is tuple else (key,))
     if steps is None:
-        found = Analysis(x, key)
+        found = Analysis(x, key, keeps_mask=getattr(value, "ndim", 0) == 0)
         steps = found.steps
         if found.indices:
             _put(_walk(x, steps), found.dense(), value)
@@ -214,18 +214,32 @@ def _store_raw(x: Any, steps: Sequence[tuple], value: Any) -> bool:
 
 def _put(view: Any, indices: list[Any], value: Any) -> None:
     """Store at index tensors."""
-    if isinstance(value, dispatch.Tensor):
-        value = value.to(view._dtype) if value._dtype is not view._dtype else value
-        if value._dev is not view._dev and not value._a.ndim:
-            value = value.to(view._dev)
-    elif not _write_in_memory(view, indices, value, False):
+    masked = len(indices) == 1 and indices[0]._dtype is dtypes.bool_
+    if not isinstance(value, dispatch.Tensor):
+        if _write_in_memory(view, indices, value, False):
+            return
         value = view.new_full((), value)
-    else:
+    elif value._dtype is not view._dtype:
+        value = value.to(view._dtype)
+    if value._dev is not view._dev and not value._a.ndim:
+        value = value.to(view._dev)
+    if masked and value._a.ndim:
+        indices = list(nonzero(indices[0], as_tuple=True))
+    elif masked and not _write_in_memory(view, indices, value, False):
+        _fill_where(view, indices[0], value)
         return
-    if value._a.ndim and any([i is not None and i._dtype is dtypes.bool_ for i in indices]):
-        indices = list(nonzero(indices[-1], as_tuple=True))
+    elif masked:
+        return
     _check_broadcast(indices)
     _put_into(view, indices, value, False)
+
+
+def _fill_where(x: Any, mask: Any, value: Any) -> None:
+    """Store one value where a mask of the first dimensions is true: no index needs to be known."""
+    check_writable(x)
+    shape = (*mask._a.shape, *[1] * (x._a.ndim - mask._a.ndim))
+    masked_fill = REGISTRY["masked_fill"].apply
+    commit(x, masked_fill(x, reshape(mask, shape), value))
 
 
 def _check_values(x: Any, indices: Sequence[Any], values: Any) -> Any:

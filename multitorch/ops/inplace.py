@@ -102,7 +102,7 @@ def write_result(
     """Compute `function(x, ...)` and store the result in `x`."""
     check_writable(x)
     operand = x
-    if x._dev.backend.mutable and wants_grad((x, *args, *kwargs.values())):
+    if world_for(x._dev).mutable and wants_grad((x, *args, *kwargs.values())):
         # the rules need the values from before the write
         args = tuple([_apart_from(x, t) for t in args])
         if saves_input:
@@ -150,7 +150,7 @@ def _store_value(world: Any, x: Any, raw: Any) -> None:
     base = x if x._view is None else x._view[0]
     held = dispatch.raw_of(base, base._dev, world)
     log_write(held)
-    if x is base:
+    if x._view is None:
         base._a = raw
     else:
         steps = x._view[1]

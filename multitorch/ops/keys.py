@@ -70,13 +70,14 @@ class Analysis:
 
     __slots__ = ("dim", "indices", "original", "shape", "single", "steps", "x")
 
-    def __init__(self, x: Any, key: Any) -> None:
+    def __init__(self, x: Any, key: Any, keeps_mask: bool = False) -> None:
         self.x, self.shape = x, list(x._a.shape)
         self.dim = self.original = 0
         self.steps: list[tuple] = []
         self.indices: dict[int, Any] = {}
         items = _as_tuple(key)
-        self.single = x._dev.backend.mutable and len(items) == 1
+        in_memory = x._dev.backend.mutable and not dispatch.capturing
+        self.single = len(items) == 1 and (in_memory or keeps_mask)
         used = sum([_consumed(item) for item in items])
         if used > len(self.shape):
             raise IndexError(f"too many indices for tensor of dimension {len(self.shape)}")
@@ -173,8 +174,8 @@ class Analysis:
                     f"shape of the indexed tensor {list(self.x.shape)} at index {self.original + k}"
                 )
         mask = self.placed(mask)
-        if self.single and mask._dtype is dtypes.bool_ and not dispatch.capturing:
-            # arrays that are memory can be indexed by a mask as it is
+        if self.single and mask._dtype is dtypes.bool_:
+            # memory can be indexed by a mask as it is; elsewhere the indices of true are needed
             self.indices[self.dim] = mask
             return
         for found in nonzero(mask, as_tuple=True):

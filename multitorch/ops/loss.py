@@ -76,6 +76,7 @@ _nll = {
     name: Op(
         name, "x target weight", outs="out total", diff_outs=(0,), promote=float_only,
         keep="target", broadcasts=False, kernel="nll_loss", node=node, shape=_picked_shapes,
+        hidden=True,
     ).vjps(_nll_rule)
     for name, node in (("nll_loss", "NllLoss"), ("nll_loss2d", "NllLoss2D"))
 }  # fmt: skip
@@ -83,22 +84,24 @@ _cross_entropy = {
     name: Op(
         name, "x target weight", outs="out logp total", diff_outs=(0, 1), promote=float_only,
         keep="target", broadcasts=False, kernel="cross_entropy", node=node, shape=_entropy_shapes,
+        hidden=True,
     ).vjps(_cross_entropy_rule)
     for name, node in (("cross_entropy", "NllLoss"), ("cross_entropy2d", "NllLoss2D"))
 }  # fmt: skip
 
 
 def _check_classes(x: Tensor, target: Tensor, weight: Tensor | None) -> None:
-    ndim = x._a.ndim
+    sizes, given = x._a.shape, target._a.shape
+    ndim = len(sizes)
     if not ndim:
         raise ValueError(f"Expected 1 or more dimensions (got {ndim})")
     if target._dtype is not dtypes.int64 and target._dtype is not dtypes.uint8:
         raise RuntimeError(
             "expected target dtype to be Long or Byte, but got " + target._dtype.scalar_name
         )
-    classes = x.shape[1] if ndim > 1 else x.shape[0]
-    expected = (x.shape[0], *x.shape[2:]) if ndim > 1 else ()
-    if target.shape != expected and not (ndim == 1 and target.shape == (1,)):
+    classes = sizes[1] if ndim > 1 else sizes[0]
+    expected = sizes[:1] + sizes[2:] if ndim > 1 else ()
+    if given != expected and not (ndim == 1 and given == (1,)):
         raise _wrong_target(x, target, expected)
     if weight is not None and weight.shape != (classes,):
         raise RuntimeError(
@@ -139,7 +142,7 @@ def nll_loss(
     reduction = _reduction(reduction, size_average, reduce)
     _check_classes(input, target, weight)
     function = _nll["nll_loss" if input.ndim <= 2 else "nll_loss2d"]
-    return function(input, target, weight, reduction=reduction, ignore=ignore_index)[0]
+    return function(input, target, weight, reduction=reduction, ignore=ignore_index)
 
 
 def cross_entropy(
@@ -163,13 +166,13 @@ def cross_entropy(
         raise RuntimeError(
             f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}"
         )
-    if target._dtype.is_floating_point and target.shape == input.shape:
+    if target._dtype.is_floating_point and target._a.shape == input._a.shape:
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing)
     _check_classes(input, target, weight)
     if label_smoothing:
         return _smoothed(input, target, weight, reduction, ignore_index, label_smoothing)
     function = _cross_entropy["cross_entropy" if input._a.ndim <= 2 else "cross_entropy2d"]
-    return function(input, target, weight, reduction=reduction, ignore=ignore_index)[0]
+    return function(input, target, weight, reduction=reduction, ignore=ignore_index)
 
 
 def _per_class(weight: Tensor, x: Tensor, dim: int) -> Tensor:

@@ -94,6 +94,10 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Any:
                 "masked_fill_ only supports a 0-dimensional value tensor, but got tensor with "
                 f"{value._a.ndim} dimension(s)."
             )
+        if value._dtype.is_complex and not input._dtype.is_complex:
+            raise RuntimeError(
+                f"value cannot be converted to type {input._dtype.name} without overflow"
+            )
         if value._dtype is not input._dtype:
             value = value.to(input._dtype)
         if value._dev is not input._dev:

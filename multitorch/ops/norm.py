@@ -15,7 +15,7 @@ from multitorch import dtypes
 from multitorch.dtypes import dtype
 from multitorch.ops.common import reduced_shape
 from multitorch.ops.op import Op
-from multitorch.ops.promote import Promotion, not_implemented
+from multitorch.ops.promote import Promotion, not_implemented, real_to_float
 from multitorch.promotion import Operand
 
 Tensor = Any
@@ -39,7 +39,7 @@ class _InputDtype(Promotion):
 
 
 _KERNEL_NAMES = {"layer_norm": "LayerNormKernelImpl", "group_norm": "GroupNormKernelImpl"}
-_input_dtype = _InputDtype("input_dtype", lambda name, d: d, fast=frozenset())
+_input_dtype = _InputDtype("input_dtype", lambda name, d: d, fast=real_to_float.fast)
 
 
 def _normalized_shapes(
@@ -55,17 +55,19 @@ def _normalize_rule(
 ) -> tuple:
     if F.of_tensors:  # saved statistics are constants; derivatives of them begin at x
         mean, rstd = F.normalize_statistics(x, dim=dim, eps=eps)
-    return F.normalize_backward(g, x, weight, mean, rstd, dim=dim, needs=needs)
+    gs = F.normalize_backward(g, x, weight, mean, rstd, dim=dim, needs=needs)
+    return tuple([gi if need else None for gi, need in zip(gs, needs)])
 
 
-def _normalizer(name: str, node: str) -> Any:
+def _normalizer(name: str, node: str, hidden: bool = True) -> Any:
     return Op(
         name, "x weight bias", outs="out mean rstd", diff_outs=(0,), promote=_input_dtype,
         broadcasts=True, kernel="normalize", node=node, shape=_normalized_shapes,
+        hidden=hidden,
     ).vjps(_normalize_rule)  # fmt: skip
 
 
-_batch_norm = _normalizer("normalize", "NativeBatchNorm")
+_batch_norm = _normalizer("normalize", "NativeBatchNorm", hidden=False)
 _layer_norm = _normalizer("layer_norm", "NativeLayerNorm")
 _group_norm = _normalizer("group_norm", "NativeGroupNorm")
 
@@ -133,9 +135,9 @@ def _normalize_by(
     eps: float,
 ) -> Tensor:  # fmt: skip
     """Normalize by statistics that are given."""
-    for name, t in (("running_mean", mean), ("running_var", var)):
-        if t is None:
-            raise RuntimeError(f"{name} must be defined in evaluation mode")
+    if mean is None or var is None:
+        name = "running_mean" if mean is None else "running_var"
+        raise RuntimeError(f"{name} must be defined in evaluation mode")
     ndim = x._a.ndim
     scale = (var + eps).rsqrt()
     if weight is not None:
@@ -165,14 +167,14 @@ def layer_norm(
     """
     shape = _check_normalized(input, normalized_shape)
     for name, t in (("weight", weight), ("bias", bias)):
-        if t is not None and tuple(t.shape) != shape:
+        if t is not None and t._a.shape != shape:
             raise RuntimeError(
                 f"Expected {name} to be of same shape as normalized_shape, but got {name} of shape "
                 f"{list(t.shape)} and normalized_shape = {list(shape)}"
             )
     ndim = input._a.ndim
     dim = tuple(range(ndim - len(shape), ndim))
-    return _layer_norm(input, weight, bias, dim=dim, eps=eps)[0]
+    return _layer_norm(input, weight, bias, dim=dim, eps=eps)
 
 
 def _check_normalized(x: Tensor, normalized_shape: Sequence[int]) -> Sizes:
@@ -182,7 +184,7 @@ def _check_normalized(x: Tensor, normalized_shape: Sequence[int]) -> Sizes:
             "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one "
             "element, but got normalized_shape = []"
         )
-    if tuple(x.shape[-len(shape) :]) != shape:
+    if x._a.shape[-len(shape) :] != shape:
         inner = ", ".join(str(n) for n in shape)
         raise RuntimeError(
             f"Given normalized_shape={list(shape)}, expected input with shape [*, {inner}], "
@@ -220,7 +222,7 @@ def group_norm(
     weight, bias = (
         t if t is None else t.view(num_groups, each, *(1,) * len(rest)) for t in (weight, bias)
     )
-    out = _group_norm(x, weight, bias, dim=tuple(range(2, x.ndim)), eps=eps)[0]
+    out = _group_norm(x, weight, bias, dim=tuple(range(2, x.ndim)), eps=eps)
     return out.view(input.shape)
 
 

@@ -41,7 +41,7 @@ class Op:
         "custom",
         "diff_outs",
         "frees",
-        "getters",
+        "hidden",
         "joint",
         "keep",
         "kernel",
@@ -53,6 +53,7 @@ class Op:
         "plan",
         "promote",
         "rules",
+        "saver",
         "saves",
         "shape",
         "static_saves",
@@ -75,6 +76,7 @@ class Op:
         node: str | None = None,
         shape: Callable | None = None,
         opaque: bool = False,
+        hidden: bool = False,
     ) -> None:
         self.name, self.kernel = name, kernel or name
         stem = node or camel(name)
@@ -88,6 +90,9 @@ class Op:
         self.keep = frozenset(keep.split())
         self.broadcasts = promote is not None if broadcasts is None else broadcasts
         self.shape, self.opaque = shape, opaque
+        self.hidden = hidden
+        """Whether all outputs but the first are for the rules only."""
+        self.saver: Callable | None = None
         self.kernels = Kernels(self.kernel)
         self.rules: tuple[Any, ...] | None = None
         self.joint: Callable | None = None
@@ -121,7 +126,7 @@ class Op:
         return self._finish()
 
     def vjps(self, rule: Callable) -> Callable:
-        """Give one joint rule that returns the gradients of all arguments, None where not needed."""
+        """Give one joint rule that returns the gradients of all arguments, or None for some."""
         names = [n for n in _names(rule) if n != "needs"]
         self._save(names)
         gives_needs = "needs" in _names(rule)

@@ -12,7 +12,7 @@ from multitorch.ops.apply import record
 from multitorch.ops.common import wrap_dim
 from multitorch.ops.op import Op
 from multitorch.ops.view import apply_view, attach, attach_untracked, view_op
-from multitorch.ops.views import detach
+from multitorch.ops.views import clone, detach
 
 # --- declarations ---------------------------------------------------------------------------------
 
@@ -135,6 +135,10 @@ def narrow(input: Any, dim: int, start: Any, length: int) -> Any:
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
     if length < 0:
         raise RuntimeError("narrow(): length must be non-negative.")
+    if isinstance(start, dispatch.Tensor) and (
+        start._a.ndim or start._dtype.category != dtypes.INTEGER
+    ):
+        raise RuntimeError("start must be an 0-dim integral Tensor.")
     d = wrap_dim(dim, len(shape))
     start, n = int(start), shape[d]
     if not -n <= start <= n:
@@ -145,6 +149,11 @@ def narrow(input: Any, dim: int, start: Any, length: int) -> Any:
     if start + length > n:
         raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({n}).")
     return slice_view(input, d, start, length)
+
+
+def narrow_copy(input: Any, dim: int, start: Any, length: int) -> Any:
+    """Return a copy of what `narrow` returns a view of."""
+    return clone(narrow(input, dim, start, length))
 
 
 def slice_view(x: Any, dim: int, start: int, length: int, step: int = 1) -> Any:
@@ -278,7 +287,7 @@ def unbind(input: Any, dim: int = 0) -> tuple[Any, ...]:
     """
     shape = input._a.shape
     if not shape:
-        raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
+        raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     d = wrap_dim(dim, len(shape))
     params = {"dim": d}
     return _parts(input, _select, [((i,), params) for i in range(shape[d])], d, "Unbind")
@@ -393,6 +402,7 @@ FUNCTIONS: dict[str, Callable] = {
     "as_strided": as_strided, "chunk": chunk, "diagonal": diagonal, "dsplit": dsplit,
     "hsplit": hsplit, "narrow": narrow, "select": select, "split": split,
     "tensor_split": tensor_split, "unbind": unbind, "vsplit": vsplit,
-    "split_with_sizes": split,
+    "split_with_sizes": split, "unsafe_chunk": chunk, "unsafe_split": split,
+    "unsafe_split_with_sizes": split, "narrow_copy": narrow_copy,
 }  # fmt: skip
 METHODS: dict[str, Callable] = {**FUNCTIONS, "unfold": unfold}

@@ -282,7 +282,9 @@ op(
 
 def _adaptive_size(x: Tensor, size: Any, n: int, name: str) -> Sizes:
     """Return the output size; None keeps the input's."""
-    if x.ndim not in (n + 1, n + 2):
+    if x.ndim < n + 1:
+        raise ValueError(f"Input dimension should be at least {n + 1}")
+    if x.ndim > n + 2:
         raise RuntimeError(
             f"{name}(): Expected {n + 1}D or {n + 2}D tensor, but got {list(x.shape)}"
         )

@@ -184,7 +184,8 @@ def amax(input: Any, dim: Any = (), keepdim: bool = False, *, out: Any = None) -
     """Return the maximum over dimensions; ties share the gradient evenly."""
     _ordered("amax", input)
     dims = dims_of(input, dim)
-    check_not_empty("amax", input, dims, dim not in ((), None))
+    if 0 in input._a.shape:
+        check_not_empty("amax", input, dims, dim not in ((), None))
     t = _amax(input, dim=dims, keepdim=keepdim)
     return t if out is None else write_out(out, t)
 
@@ -193,7 +194,8 @@ def amin(input: Any, dim: Any = (), keepdim: bool = False, *, out: Any = None) -
     """Return the minimum over dimensions; ties share the gradient evenly."""
     _ordered("amin", input)
     dims = dims_of(input, dim)
-    check_not_empty("amin", input, dims, dim not in ((), None))
+    if 0 in input._a.shape:
+        check_not_empty("amin", input, dims, dim not in ((), None))
     t = _amin(input, dim=dims, keepdim=keepdim)
     return t if out is None else write_out(out, t)
 
@@ -393,6 +395,8 @@ def sum_to_size(input: Any, *size: Any) -> Any:
     fits = len(shape) <= len(have)
     if not fits or builtins.any(s not in (1, n) for s, n in zip(padded, have, strict=True)):
         raise RuntimeError(f"size {list(shape)} is not expandable to size {list(have)}.")
+    if not shape:
+        return sum(input)
     if padded == have:
         return input if shape == have else input.reshape(shape)
     return sum_to(input, shape=tuple(shape))

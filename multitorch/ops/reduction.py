@@ -93,6 +93,8 @@ ALL_DIMS = [tuple(range(n)) for n in range(65)]
 
 def check_not_empty(name: str, x: Any, dims: tuple[int, ...], explicit: bool) -> None:
     """Raise PyTorch's error for a reduction without identity over no elements."""
+    if 0 not in x._a.shape:
+        return
     for d in dims:
         if x._a.shape and x._a.shape[d] == 0:
             if explicit:
@@ -103,8 +105,14 @@ def check_not_empty(name: str, x: Any, dims: tuple[int, ...], explicit: bool) ->
             )
 
 
+_ONE_DIM = [(n,) for n in range(64)]
+
+
 def dims_of(x: Any, dim: Any) -> tuple[int, ...]:
     """Return the canonical dimensions of a reduction of `x`."""
+    ndim = x._a.ndim
     if dim is None:
-        return ALL_DIMS[x._a.ndim]
-    return wrap_dims(dim, x._a.ndim)
+        return ALL_DIMS[ndim]
+    if dim.__class__ is int and 0 <= dim < ndim:
+        return _ONE_DIM[dim]
+    return wrap_dims(dim, ndim)

@@ -132,6 +132,15 @@ def as_strided_scatter(
 ) -> Any:
     """Return a copy with `src` stored where `as_strided` of the contiguous tensor reads."""
     _fits(src, tuple(size), "expected src to have a size equal to the slice of self")
+    last = (storage_offset or 0) + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
+    if prod(size) and last >= prod(input._a.shape):
+        wide = input._dtype.itemsize
+        raise RuntimeError(
+            f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset "
+            f"{storage_offset or 0}, and itemsize {wide} requiring a storage size of "
+            f"{(last + 1) * wide} are out of bounds for storage of size "
+            f"{prod(input._a.shape) * wide}"
+        )
     return _as_strided_scatter(
         input, src.to(input._dtype), size=tuple(size), stride=tuple(stride),
         offset=storage_offset or 0,
@@ -184,6 +193,8 @@ def roll(input: Any, shifts: Any, dims: Any = None) -> Any:
     """
     shape = input._a.shape
     shifts = sizes_of("roll", (shifts,))
+    if not shifts:
+        raise RuntimeError("`shifts` required")
     dims = () if dims is None else sizes_of("roll", (dims,))
     if len(shifts) != len(dims) and (dims or len(shifts) != 1):
         raise RuntimeError(

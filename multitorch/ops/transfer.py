@@ -33,8 +33,8 @@ def move(x: Any, target: Device) -> Any:
     """Copy a tensor to another device, differentiably."""
     if dispatch.capturing and world_for(x._dev) is not x._dev.backend:
         raise RuntimeError(
-            f"to({str(target)!r}): a tensor cannot change device inside a compiled function; move it "
-            "before the call"
+            f"to({str(target)!r}): a tensor cannot change device inside a compiled function; move "
+            "it before the call"
         )
     source = x._dev
     a = _move_raw(x._a, source, target)
@@ -126,8 +126,10 @@ METHODS: dict[str, Any] = {
     "type_as": type_as,
     **{
         name: _caster(dtypes.NAMES[name])
-        for name in ("half", "float", "double", "int", "long", "short", "bool", "bfloat16", "cfloat",
-                     "cdouble")
+        for name in (
+            "half", "float", "double", "int", "long", "short", "bool", "bfloat16", "cfloat",
+            "cdouble",
+        )
     },
     "byte": _caster(dtypes.uint8),
     "char": _caster(dtypes.int8),

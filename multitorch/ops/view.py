@@ -1,11 +1,11 @@
 """Views: an alias group is a base tensor and the tensors made from it by view ops.
 
-A view holds `(base, steps, root, root_steps)`: the chain of view ops that leads to it from the tensor
-that owns the memory, and from the one that owns the history. The two differ after `detach` and under
-`no_grad`: such a view is a root of its own (its `root` is None). The base knows its live views by weak
-references. On mutable backends members share memory. On immutable ones they are values, and a
-write to one member stores into the base and recomputes the others (`multitorch.ops.inplace`). The
-tape follows a write in the same way on both.
+A view holds `(base, steps, root, root_steps)`: the chain of view ops that leads to it from the
+tensor that owns the memory, and from the one that owns the history. The two differ after `detach`
+and under `no_grad`: such a view is a root of its own (its `root` is None). The base knows its live
+views by weak references. On mutable backends members share memory. On immutable ones they are
+values, and a write to one member stores into the base and recomputes the others
+(`multitorch.ops.inplace`). The tape follows a write in the same way on both.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from multitorch.autograd.tape import LEAF, Node, next_seq, user_place
 from multitorch.backend.registry import ARRAY_TYPES
 from multitorch.dtypes import from_numpy_dtype
 from multitorch.ops import apply as dispatch
-from multitorch.ops.apply import apply_general, saved_values, world_for
+from multitorch.ops.apply import apply_general, make_saver, world_for
 from multitorch.ops.op import Op
 
 Step = tuple[Op, tuple[Any, ...], dict[str, Any]]
@@ -65,7 +65,7 @@ _NO_PARAMS: dict[str, Any] = {}
 
 
 def apply_view(op: Op, x: Any, data: tuple = (), params: dict[str, Any] = _NO_PARAMS) -> Any:
-    """Apply a view op: the result aliases `x`. `data` are integers, passed to the kernel as data."""
+    """Apply a view op: the result aliases `x`. `data` are integers that a kernel gets as data."""
     if dispatch.capturing:
         t = apply_general(op, (x, *data), params)
         node = x._node
@@ -90,7 +90,7 @@ def apply_view(op: Op, x: Any, data: tuple = (), params: dict[str, Any] = _NO_PA
             n.op = op
             n.dev = dev
             n.edges = (x if node is LEAF else node, *([None] * len(data)))
-            n.saved = saved_values(op.plan, (xa, *data), params, (t,))
+            n.saved = (op.saver or make_saver(op))((xa, *data), params, (a,))
             n.meta = n.extra = None
             n.seq = next_seq()
             n.where = user_place(_getframe(2))

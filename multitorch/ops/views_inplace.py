@@ -1,4 +1,4 @@
-"""View ops in place, `x.t_()`: the tensor itself takes the shape of the view."""
+"""View ops in place, `x.t_()`: the tensor itself takes the shape of the view; diagonal fills."""
 
 from __future__ import annotations
 
@@ -33,6 +33,26 @@ def _in_place(function: Callable, name: str) -> Callable:
     return method
 
 
+def fill_diagonal_(input: Any, fill_value: Any, wrap: bool = False) -> Any:
+    """Set the main diagonal to one value; with `wrap`, a tall matrix's diagonal starts over."""
+    shape = input._a.shape
+    if len(shape) < 2:
+        raise RuntimeError("dimensions must larger than 1")
+    if len(shape) > 2 and len(set(shape)) > 1:
+        raise RuntimeError("all dimensions of input must be of equal length")
+    check_writable(input)
+    rows, columns = shape[0], shape[1]
+    strides = input.stride()
+    size = min(shape)
+    if wrap and len(shape) == 2 and rows > columns + 1:
+        for top in range(0, rows, columns + 1):
+            block = input[top : top + columns]
+            block.diagonal().fill_(fill_value)
+        return input
+    input.as_strided((size,), (sum(strides),), input.storage_offset()).fill_(fill_value)
+    return input
+
+
 METHODS: dict[str, Callable] = {
     f"{name}_": _in_place(function, f"{name}_")
     for name, function in (
@@ -41,3 +61,4 @@ METHODS: dict[str, Callable] = {
         ("swapdims", views.transpose), ("as_strided", parts.as_strided),
     )
 }  # fmt: skip
+METHODS["fill_diagonal_"] = fill_diagonal_

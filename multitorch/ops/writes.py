@@ -81,3 +81,4 @@ def zero_(self: Any) -> Any:
 
 
 METHODS: dict[str, Callable] = {"copy_": copy_, "fill_": fill_, "zero_": zero_}
+FUNCTIONS: dict[str, Callable] = {"fill_": fill_, "zero_": zero_}

@@ -39,7 +39,9 @@ def assert_close(
     Source: https://docs.pytorch.org/docs/stable/testing.html
     """
     if (rtol is None) != (atol is None):
-        raise ValueError(f"rtol and atol must both be specified or both be unspecified: {rtol=}, {atol=}")
+        raise ValueError(
+            f"rtol and atol must both be specified or both be unspecified: {rtol=}, {atol=}"
+        )
     problem = _compare(actual, expected, rtol, atol, equal_nan, check_device, check_dtype)
     if problem is not None:
         raise AssertionError(msg(problem) if callable(msg) else msg or problem)
@@ -75,18 +77,11 @@ def _compare_arrays(
 ) -> str | None:
     if isinstance(actual, Tensor) and isinstance(expected, Tensor):
         if actual.shape != expected.shape:
-            return (
-                f"The values for attribute 'shape' do not match: {actual.shape} != {expected.shape}."
-            )
+            return _differs("shape", actual.shape, expected.shape)
         if device and actual.device != expected.device:
-            return (
-                f"The values for attribute 'device' do not match: {actual.device} != "
-                f"{expected.device}."
-            )
+            return _differs("device", actual.device, expected.device)
         if dtype and actual.dtype != expected.dtype:
-            return (
-                f"The values for attribute 'dtype' do not match: {actual.dtype} != {expected.dtype}."
-            )
+            return _differs("dtype", actual.dtype, expected.dtype)
     if rtol is None:
         kinds = [t.dtype for t in (actual, expected) if isinstance(t, Tensor)]
         kinds = kinds or [dtypes.float64 if isinstance(expected, float) else dtypes.int64]
@@ -94,9 +89,13 @@ def _compare_arrays(
         atol = max(_TOLERANCES.get(d, (0.0, 0.0))[1] for d in kinds)
     a, b = _wide(actual), _wide(expected)
     if a.shape != b.shape:
-        return f"The values for attribute 'shape' do not match: {a.shape} != {b.shape}."
+        return _differs("shape", a.shape, b.shape)
     close = np.isclose(a, b, rtol=rtol, atol=atol, equal_nan=equal_nan)
     return None if close.all() else _describe(a, b, close, rtol, atol)
+
+
+def _differs(attribute: str, actual: Any, expected: Any) -> str:
+    return f"The values for attribute '{attribute}' do not match: {actual} != {expected}."
 
 
 def _wide(value: Any) -> np.ndarray:

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from multitorch.dtypes import float64
 from multitorch.ops import activation as ops
 from multitorch.ops.inplace import write_result
 from multitorch.tensor import Tensor
@@ -105,8 +106,12 @@ def rrelu_(
 def _rrelu(input: Tensor, lower: float, upper: float, training: bool) -> Tensor:
     if not training:
         return ops.leaky_relu(input, (lower + upper) / 2)
-    slope = input.detach().new_empty(input.shape).uniform_(lower, upper)
-    return input.where(input > 0, slope * input)
+    if lower > upper:
+        raise RuntimeError("Lower bound should be less than or equal to the upper bound")
+    # as in PyTorch only what is not positive draws a number, in double precision
+    drawn = input.detach().new_empty(input.shape, dtype=float64).uniform_(lower, upper)
+    slope = input.detach().new_ones(input.shape).masked_scatter(input <= 0, drawn.to(input.dtype))
+    return slope * input
 
 
 # --- smooth ---------------------------------------------------------------------------------------
