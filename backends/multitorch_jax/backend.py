@@ -39,6 +39,7 @@ class JaxBackend(Backend):
         self.trace = TraceWorld()
         self.array_types = (type(jax.numpy.zeros(())),)
         self._rules: dict[tuple, Callable] = {}
+        self._fills: dict[tuple, Callable] = {}
         self._devices: dict[str, list[Any]] = {}
 
     def __getattr__(self, name: str) -> Callable:
@@ -68,8 +69,12 @@ class JaxBackend(Backend):
             return jax.device_put(np.array(a), self.devices(type)[index])
 
     def full(self, value: Any, *, shape: tuple[int, ...], dtype: Any, type: str, index: int) -> Any:
-        with x64(True):
-            return jax.numpy.full(shape, value, dtype, device=self.devices(type)[index])
+        key = (shape, dtype, type, index)
+        fill = self._fills.get(key)
+        if fill is None:
+            fill = self._fills[key] = jax.jit(lambda v: jax.numpy.full(shape, v, dtype))
+        with x64(True), jax.default_device(self.devices(type)[index]):
+            return fill(value)
 
     def get(self, a: Any) -> np.ndarray:
         return np.asarray(a)

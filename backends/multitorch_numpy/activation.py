@@ -30,8 +30,19 @@ def _in_float32(kernel: Callable) -> Callable:
     return widened
 
 
+class _Zeros(dict):
+    """A zero of each dtype: as an operand it takes half the time of Python's."""
+
+    def __missing__(self, char: str) -> Array:
+        return self.setdefault(char, np.zeros((), char))
+
+
+_zeros = _Zeros()
+
+
 def relu(x: Array) -> Array:
-    return np.maximum(x, 0)
+    char = x.dtype.char
+    return np.maximum(x, _zeros[char] if char in "fd" else 0)
 
 
 _BITS = {"f": np.dtype(np.int32), "d": np.dtype(np.int64)}

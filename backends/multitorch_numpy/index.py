@@ -57,7 +57,7 @@ def _checked(x, index, dim):
 def _flat_along(index, shape, dim):
     """Return `_along` as numbers of the elements of a row-major array."""
     if dim == 1 and index.ndim == 2:
-        return index + _rows.starts(len(index), shape[1])[:, None]
+        return index + _rows.places(len(index), shape[1], index.shape[1])
     rest = (*index.shape[:dim], 1, *index.shape[dim + 1 :])
     offsets = _offsets if math.prod(rest) <= _REMEMBERED else _offsets.__wrapped__
     step = math.prod(shape[dim + 1 :])

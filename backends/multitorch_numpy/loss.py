@@ -100,10 +100,8 @@ def _mean_of_rows(x: Array, target: Array, ignore: int) -> tuple[Array, Array, A
         return None
     e, sums = found
     n = len(target)
-    ratios = sums / e.take(_rows.starts(n, x.shape[1]) + target)
-    if not ratios.item(ratios.argmax()) < 1e30:
-        return None
-    losses = np.log(ratios, ratios)
+    losses = np.divide(sums, e.take(_rows.starts(n, x.shape[1]) + target))
+    np.log(losses, losses)
     logp = np.subtract(x, np.log(sums, sums)[:, None], e)
     return losses.dot(_rows.ones(n, x.dtype)) / n, logp, _count(n, x.dtype)
 

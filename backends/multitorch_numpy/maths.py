@@ -65,6 +65,9 @@ def frexp(x: Array) -> tuple[Array, Array]:
 
 def lerp(x: Array, y: Array, weight: Array) -> Array:
     """Return x + weight (y - x), exact at both ends."""
+    if x.dtype.itemsize == 2:
+        wide = [np.asarray(a, np.float32) for a in (x, y, weight)]
+        return lerp(*wide).astype(x.dtype)
     if isinstance(weight, (int, float)):
         d = y - x
         return x + weight * d if abs(weight) < 0.5 else y - d * (1 - weight)

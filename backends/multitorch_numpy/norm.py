@@ -75,15 +75,12 @@ def _normalize_rows(
 ) -> tuple[Array, Array, Array]:
     """Do the work of `normalize` for layer norm of a matrix, in the fewest calls."""
     n = x.shape[1]
-    mean = x.dot(_rows.ones(n, x.dtype))
-    mean /= n
-    mean = mean[:, None]
+    mean = _rows.mean(x)[:, None]
     y = np.subtract(x, mean)
-    rstd = np.vecdot(y, y)
-    rstd /= n
-    rstd += eps
-    np.sqrt(rstd, rstd)
-    rstd = np.reciprocal(rstd, rstd)[:, None]
+    scale = np.vecdot(y, y)  # 1 / sqrt(Σ y² / n + eps) = sqrt(n) / sqrt(Σ y² + n eps)
+    scale += n * eps
+    np.sqrt(scale, scale)
+    rstd = np.divide(math.sqrt(n), scale, scale)[:, None]
     y *= rstd
     if weight is not None:
         y *= weight

@@ -17,6 +17,7 @@ from multitorch_numpy import activation as _activation
 
 Array = Any
 Sizes = tuple[int, ...]
+Pads = tuple[tuple[int, int], ...]
 
 
 def _lowest(dtype: Any) -> Any:
@@ -28,9 +29,9 @@ def _reach(n: int, out: int, k: int, s: int, lo: int, d: int) -> int:
     return max((out - 1) * s + d * (k - 1) + 1 - n - lo, 0)
 
 
-def _padded(x: Array, value: Any, pads: list[tuple[int, int]]) -> Array:
+def _padded(x: Array, value: Any, pads: Pads) -> Array:
     """Return x with its last dimensions extended, or x itself."""
-    if not any(lo or hi for lo, hi in pads):
+    if not pads:
         return x
     lead = x.ndim - len(pads)
     shape = (*x.shape[:lead], *(n + lo + hi for n, (lo, hi) in zip(x.shape[lead:], pads)))
@@ -39,11 +40,23 @@ def _padded(x: Array, value: Any, pads: list[tuple[int, int]]) -> Array:
     return y
 
 
-def _pads(sizes: Sizes, size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes):
-    return [
+@functools.lru_cache(maxsize=1024)
+def _pads(
+    sizes: Sizes, size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes
+) -> Pads:
+    """Return (before, after) for each dimension; () if nothing is to be added."""
+    pads = [
         (lo, _reach(n, o, k, s, lo, d))
         for n, o, k, s, lo, d in zip(sizes, size, kernel, stride, padding, dilation)
     ]
+    return tuple(pads) if any(lo or hi for lo, hi in pads) else ()
+
+
+def _cropped(x: Array, sizes: Sizes, pads: Pads) -> Array:
+    """Undo `_padded`."""
+    if not pads:
+        return x
+    return x[(..., *(slice(lo, lo + n) for n, (lo, _) in zip(sizes, pads)))]
 
 
 def _offsets(size: Sizes, kernel: Sizes, stride: Sizes, dilation: Sizes) -> Iterator[tuple]:
@@ -58,14 +71,11 @@ def _offsets(size: Sizes, kernel: Sizes, stride: Sizes, dilation: Sizes) -> Iter
         )
 
 
-def _along(axis: int, at: slice, lead: int) -> tuple:
-    return (*(slice(None),) * (lead + axis), at)
-
-
-def _parts(x: Array, axis: int, o: int, k: int, s: int, d: int) -> list[Array]:
-    """Return for each element of a window along one dimension the slice that holds it."""
+@functools.lru_cache(maxsize=1024)
+def _windows(axis: int, o: int, k: int, s: int, d: int) -> tuple[tuple, ...]:
+    """Return for each element of a window along one dimension the index of where it is."""
     lead = (slice(None),) * axis
-    return [x[(*lead, slice(i * d, i * d + s * (o - 1) + 1, s))] for i in range(k)]
+    return tuple([(*lead, slice(i * d, i * d + s * (o - 1) + 1, s)) for i in range(k)])
 
 
 def _separable(ufunc: Any, x: Array, size: Sizes, kernel: Sizes, stride: Sizes, dilation: Sizes):
@@ -75,14 +85,15 @@ def _separable(ufunc: Any, x: Array, size: Sizes, kernel: Sizes, stride: Sizes, 
     """
     stages = [x]
     lead = x.ndim - len(size)
-    for axis in reversed(range(len(size))):
-        parts = _parts(x, lead + axis, size[axis], kernel[axis], stride[axis], dilation[axis])
-        if len(parts) == 1:
-            x = parts[0]
+    for i in range(len(size) - 1, -1, -1):
+        first, *rest = _windows(lead + i, size[i], kernel[i], stride[i], dilation[i])
+        if rest:
+            y = ufunc(x[first], x[rest[0]])
+            for window in rest[1:]:
+                ufunc(y, x[window], out=y)
+            x = y
         else:
-            x = ufunc(parts[0], parts[1])
-            for part in parts[2:]:
-                ufunc(x, part, out=x)
+            x = x[first]
         stages.append(x)
     return stages
 
@@ -148,7 +159,7 @@ def max_pool_backward(
         result, source = stages.pop(), stages[-1]
         window = size[axis], kernel[axis], stride[axis], dilation[axis]
         g = _to_first(g, source, result, lead + axis, *window)
-    return g[(..., *(slice(lo, lo + n) for n, (lo, _) in zip(sizes, pads)))]
+    return _cropped(g, sizes, pads)
 
 
 def _to_first(
@@ -159,21 +170,21 @@ def _to_first(
     What is left, where the maximum is NaN, goes to the last.
     """
     dx = np.zeros(source.shape, g.dtype)
-    parts, into = (_parts(a, axis, o, k, s, d) for a in (source, dx))
+    windows = _windows(axis, o, k, s, d)
     apart = s > d * (k - 1)
     free = np.ones(result.shape, bool)
     for i in range(k):
         if i < k - 1:
-            hit = np.equal(parts[i], result)
+            hit = np.equal(source[windows[i]], result)
             hit &= free
             free ^= hit
         else:
             hit = free
         given = _activation._keep(hit, g)
         if apart:
-            into[i][...] = given
+            dx[windows[i]] = given
         else:
-            into[i] += given
+            dx[windows[i]] += given
     return dx
 
 
@@ -224,16 +235,15 @@ def avg_pool_backward(
     divisor = _divisor(sizes, size, kernel, stride, padding, include, override)
     g = y / np.asarray(divisor, y.dtype)
     lead = y.ndim - len(size)
-    ones = (1,) * len(size)
-    pads = _pads(sizes, size, kernel, stride, padding, ones)
-    for axis, (n, o, k, s, (lo, hi)) in enumerate(zip(sizes, size, kernel, stride, pads)):
+    pads = _pads(sizes, size, kernel, stride, padding, (1,) * len(size))
+    for axis, (n, o, k, s) in enumerate(zip(sizes, size, kernel, stride)):
         shape = list(g.shape)
-        shape[lead + axis] = n + lo + hi
+        shape[lead + axis] = n + sum(pads[axis]) if pads else n
         dx = np.zeros(shape, g.dtype)
-        for i in range(k):
-            dx[_along(axis, slice(i, i + s * (o - 1) + 1, s), lead)] += g
-        g = dx[_along(axis, slice(lo, lo + n), lead)]
-    return g.astype(dtype, copy=False)
+        for window in _windows(lead + axis, o, k, s, 1):
+            dx[window] += g
+        g = dx
+    return _cropped(g, sizes, pads).astype(dtype, copy=False)
 
 
 @functools.lru_cache(maxsize=256)

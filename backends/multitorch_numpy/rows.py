@@ -18,6 +18,18 @@ def ones(n: int, dtype: Any) -> Array:
     return np.ones(n, dtype)
 
 
+def places(rows: int, columns: int, width: int) -> Array:
+    """Return where the rows begin, as a matrix of this width if it is small enough to be kept."""
+    if rows * width <= BLOCK:
+        return _places(rows, columns, width)
+    return starts(rows, columns)[:, None]
+
+
+@functools.lru_cache(maxsize=64)
+def _places(rows: int, columns: int, width: int) -> Array:
+    return np.repeat(_starts(rows, columns), width).reshape(rows, width)
+
+
 def starts(rows: int, columns: int) -> Array:
     """Return where each row of a matrix begins in memory."""
     return _starts(rows, columns) if rows <= BLOCK else _starts.__wrapped__(rows, columns)
@@ -33,6 +45,21 @@ def is_matrix(x: Array) -> bool:
     return x.ndim == 2 and x.dtype.char in "fd" and x.flags.c_contiguous and x.size > 0
 
 
+def mean(x: Array) -> Array:
+    """Return the mean of each row."""
+    n = x.shape[1]
+    if n & (n - 1):
+        sums = x.dot(ones(n, x.dtype))
+        sums /= n
+        return sums
+    return x.dot(_shares(n, x.dtype))  # 1 / n is exact: the sum divided by n
+
+
+@functools.lru_cache(maxsize=64)
+def _shares(n: int, dtype: Any) -> Array:
+    return np.full(n, 1 / n, dtype)
+
+
 def top(x: Array) -> Array:
     """Return the maximum of each row of such a matrix; NaN wins."""
     return x.take(x.argmax(1) + starts(*x.shape))
@@ -41,13 +68,12 @@ def top(x: Array) -> Array:
 def exp_and_sums(x: Array) -> tuple[Array, Array] | None:
     """Return exp(x) and its sum over each row, or None if x has to be shifted first.
 
-    Where all sums are of moderate size the largest element of a row need not be subtracted, which
-    saves the two slowest passes. NaN, infinity, overflow and underflow show in the sums.
+    Where all numbers are moderate, the largest of a row need not be subtracted from the others,
+    which saves the two slowest passes.
     """
     if not is_matrix(x) or x.shape[1] > BLOCK:
         return None
-    e = np.exp(x)
-    sums = e.dot(ones(x.shape[1], x.dtype))
-    if sums.item(sums.argmin()) > 1e-3 and sums.item(sums.argmax()) < 1e30:
-        return e, sums
+    if x.item(x.argmin()) > -50 and x.item(x.argmax()) < 30:  # NaN is neither
+        e = np.exp(x)
+        return e, e.dot(ones(x.shape[1], x.dtype))
     return None

@@ -41,10 +41,10 @@ def _restrided(x, shape, strides, start=0):
 
 def expand(x, *, shape):
     missing = len(shape) - x.ndim
-    old = (1,) * missing + x.shape
-    strides = (0,) * missing + x.strides
-    pairs = zip(old, shape, strides, strict=True)
-    return _restrided(x, shape, tuple([0 if m != n else stride for m, n, stride in pairs]))
+    strides = [0] * missing
+    for n, held, stride in zip(shape[missing:], x.shape, x.strides, strict=True):
+        strides.append(stride if n == held else 0)
+    return _restrided(x, shape, strides)
 
 
 def slice(x, start, *, dim, length, step):

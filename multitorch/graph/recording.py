@@ -41,6 +41,7 @@ class Recording(World):
         """The inputs' values, in the order of `graph.inputs`."""
         self.lifted: dict[int, tuple[Any, Any, Sym]] = {}  # id(tensor) -> tensor, array, symbol
         self.born: list[weakref.ref] = []
+        self._floats: dict[int, tuple[float, int]] = {}  # identity -> object (kept alive), number
         self._inputs: dict[Any, tuple[Any, Sym]] = {}  # memory -> array (kept alive), symbol
 
     # --- kernels
@@ -58,6 +59,22 @@ class Recording(World):
     def kernel(self, name: str) -> Callable:
         """Return the recording kernel of a name."""
         return getattr(self, name)
+
+    # what the rules ask for to be safe, and what mostly changes nothing, is not recorded then
+
+    def conj(self, x: Any) -> Any:
+        """Record the conjugate of a complex array; a real one is its own."""
+        if x.__class__ is Sym and x.dtype.kind == "c":
+            return self.call("conj", (x,), {})
+        return x.conjugate() if x.__class__ is complex else x
+
+    def cast_grad(self, g: Any, *, dtype: Any) -> Any:
+        """Record a gradient's cast to its input's dtype, if it is another."""
+        return g if g.dtype == dtype else self.call("cast_grad", (g,), {"dtype": dtype})
+
+    def sum_to(self, g: Any, *, shape: tuple[int, ...]) -> Any:
+        """Record the sum that undoes broadcasting, if there was any."""
+        return g if g.shape == shape else self.call("sum_to", (g,), {"shape": shape})
 
     def call(self, name: str, arrays: tuple, params: dict[str, Any]) -> Any:
         """Append one kernel call; return its symbolic result."""
@@ -96,10 +113,20 @@ class Recording(World):
             return None
         if a.__class__ is tuple:
             return tuple([self._number_of(e) for e in a])
-        if a.__class__ in (float, int, bool, complex):
+        if a.__class__ is float:
+            return self._float(a)
+        if a.__class__ in (int, bool, complex):
             self.values.append(a)
             return self.graph.add_input(a.__class__)
         return self._input(a).id
+
+    def _float(self, a: float) -> int:
+        """Return the number of a Python float; one object, such as a learning rate, is one input."""
+        found = self._floats.get(id(a))
+        if found is None:
+            self.values.append(a)
+            found = self._floats[id(a)] = (a, self.graph.add_input(float))
+        return found[1]
 
     def _input(self, a: Any) -> Sym:
         """Return the symbol of a real array; arrays that are the same memory share one."""

@@ -119,7 +119,7 @@ def _put_node(
     n.edges = tuple(edges)
     values = [t._a if isinstance(t, Tensor) else as_array(t, dev) for t in outs]
     n.saved = (op.saver or make_saver(op))(raws, params, values)
-    n.meta = _meta(args, raws) if metas else None
+    n.meta = _meta(args, raws, values[0]) if metas else None
     n.extra = None
     n.seq = next_seq()
     n.where = user_place(_getframe(2))
@@ -567,17 +567,25 @@ def make_saver(op: Op) -> Callable:
     return op.saver
 
 
-def _meta(args: tuple, raws: Any) -> tuple | None:
-    return tuple(
-        [
-            (a.shape, t._dtype.np) if isinstance(t, Tensor) and t._node is not None else None
-            for t, a in zip(args, raws, strict=True)
-        ]
-    )
+def _meta(args: tuple, raws: Any, out: Any) -> tuple | None:
+    """Return shape and dtype of each recorded operand; None where all are those of the result."""
+    shape, dtype = out.shape, out.dtype
+    found: list[Any] = []
+    differs = False
+    for t, a in zip(args, raws, strict=True):
+        if isinstance(t, Tensor) and t._node is not None:
+            wanted = t._dtype.np
+            differs = differs or a.shape != shape or wanted is not dtype
+            found.append((a.shape, wanted))
+        else:
+            found.append(None)
+    return tuple(found) if differs else None
 
 
 def write_out(out: Any, result: Any) -> Any:
     """Store a result in the tensor (or tuple of tensors) given as `out=`."""
     if isinstance(result, tuple):
-        return type(result)(write_out(o, r) for o, r in zip(out, result, strict=True))
+        stored = [write_out(o, r) for o, r in zip(out, result, strict=True)]
+        kind = type(result)
+        return kind(*stored) if hasattr(result, "_fields") else kind(stored)
     return out._store(result)

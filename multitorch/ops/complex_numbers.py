@@ -82,7 +82,13 @@ def complex(real: Any, imag: Any, *, out: Any = None) -> Any:
             f"Expected object of scalar type {real._dtype.scalar_name} but got scalar type "
             f"{imag._dtype.scalar_name} for second argument"
         )
-    return _complex(real, imag, out=out)
+    result = _complex(real, imag)
+    if out is not None and out._dtype is not result._dtype:
+        raise RuntimeError(
+            f"Expected object of scalar type {result._dtype.scalar_name} but got scalar type "
+            f"{out._dtype.scalar_name} for argument 'out'"
+        )
+    return result if out is None else out._store(result)
 
 
 # --- arguments -----------------------------------------------------------------------------------

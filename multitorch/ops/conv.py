@@ -8,6 +8,7 @@ transposed convolution is the gradient by the input.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -145,33 +146,32 @@ def _check_numbers(stride: Sizes, dilation: Sizes, groups: int) -> None:
         raise RuntimeError("non-positive groups is not supported")
 
 
-def _check_operands(
-    x: Tensor, w: Tensor, b: Tensor | None, groups: int, transposed: bool = False
+def _check_shapes(
+    x: Sizes, w: Sizes, b: Sizes | None, groups: int, transposed: bool = False
 ) -> None:
-    channels, wanted = x.shape[1], w.shape[0] if transposed else w.shape[1] * groups
-    if w.ndim != x.ndim:
+    if len(w) != len(x):
         raise RuntimeError(
-            f"weight should have {x.ndim} dimensions, but got weight of size {list(w.shape)}"
+            f"weight should have {len(x)} dimensions, but got weight of size {list(w)}"
         )
-    if w.shape[0] % groups or w.shape[0] < groups:
+    channels, wanted = x[1], w[0] if transposed else w[1] * groups
+    if w[0] % groups or w[0] < groups:
         raise RuntimeError(
             f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, "
-            f"but got weight of size [{list(w.shape)}] instead"
+            f"but got weight of size [{list(w)}] instead"
         )
     if channels != wanted:
         given = f"transposed={int(transposed)}" if transposed else f"groups={groups}"
         raise RuntimeError(
-            f"Given {given}, weight of size {list(w.shape)}, expected input{list(x.shape)} to have "
+            f"Given {given}, weight of size {list(w)}, expected input{list(x)} to have "
             f"{wanted} channels, but got {channels} channels instead"
         )
-    outs = w.shape[1] * groups if transposed else w.shape[0]
-    if b is not None and b.shape != (outs,):
+    outs = w[1] * groups if transposed else w[0]
+    if b is not None and b != (outs,):
         given = f"transposed={int(transposed)}, " if transposed else ""
         raise RuntimeError(
-            f"Given {given}weight of size {list(w.shape)}, expected bias to be 1-dimensional with "
-            f"{outs} elements, but got bias of size {list(b.shape)} instead"
+            f"Given {given}weight of size {list(w)}, expected bias to be 1-dimensional with "
+            f"{outs} elements, but got bias of size {list(b)} instead"
         )
-    _check_dtypes(x, w, b)
 
 
 def _check_dtypes(x: Tensor, w: Tensor, b: Tensor | None) -> None:
@@ -210,18 +210,33 @@ def _check_fits(size: Sizes, kernel: Sizes, padding: Pads, dilation: Sizes) -> N
         )
 
 
+@lru_cache(maxsize=1024)
+def _checked(
+    n: int, x: Sizes, w: Sizes, b: Sizes | None, stride: Any, padding: Any, dilation: Any,
+    groups: int,
+) -> dict[str, Any]:  # fmt: skip
+    """Check shapes and numbers; return what the kernel takes."""
+    stride, dilation = _sizes(stride, n, "stride"), _sizes(dilation, n, "dilation")
+    _check_numbers(stride, dilation, groups)
+    _check_shapes(x, w, b, groups)
+    pads = _pads(padding, n, w[2:], stride, dilation)
+    _check_fits(x[2:], w[2:], pads, dilation)
+    return _geometry(stride, pads, dilation, groups)
+
+
 def _conv(
     n: int, x: Tensor, w: Tensor, b: Tensor | None, stride: Any, padding: Any, dilation: Any,
     groups: int,
 ) -> Tensor:  # fmt: skip
     x, batched = _batched(x, n, f"conv{n}d")
-    stride, dilation = _sizes(stride, n, "stride"), _sizes(dilation, n, "dilation")
-    _check_numbers(stride, dilation, groups)
-    _check_operands(x, w, b, groups)
-    kernel = tuple(w.shape[2:])
-    pads = _pads(padding, n, kernel, stride, dilation)
-    _check_fits(tuple(x.shape[2:]), kernel, pads, dilation)
-    y = _convolution(x, w, b, stride=stride, padding=pads, dilation=dilation, groups=groups)
+    shapes = n, x._a.shape, w._a.shape, None if b is None else b._a.shape
+    try:
+        params = _checked(*shapes, stride, padding, dilation, groups)
+    except TypeError:  # a list cannot be a key
+        params = _checked.__wrapped__(*shapes, stride, padding, dilation, groups)
+    if w._dtype is not x._dtype or (b is not None and b._dtype is not x._dtype):
+        _check_dtypes(x, w, b)
+    y = _convolution(x, w, b, **params)
     return y if batched else y.squeeze(0)
 
 
@@ -264,7 +279,9 @@ def _conv_transpose(
     x, batched = _batched(x, n, f"conv_transpose{n}d")
     stride, dilation = _sizes(stride, n, "stride"), _sizes(dilation, n, "dilation")
     _check_numbers(stride, dilation, groups)
-    _check_operands(x, w, b, groups, transposed=True)
+    bias = None if b is None else b._a.shape
+    _check_shapes(x._a.shape, w._a.shape, bias, groups, transposed=True)
+    _check_dtypes(x, w, b)
     extra = _sizes(output_padding, n, "output_padding")
     if any(e >= s and e >= d for e, s, d in zip(extra, stride, dilation)):
         raise RuntimeError(

@@ -217,6 +217,11 @@ def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False, out: 
     [[1, 1], [4, 3]]
     """
     d = _check_gather("gather", input, dim, index)
+    if out is not None and out._dtype is not input._dtype:
+        raise RuntimeError(
+            f"gather(): Expected out tensor to have dtype {input._dtype.scalar_name}, but got "
+            f"{out._dtype.scalar_name} instead"
+        )
     result = _gather(input, index, dim=d)
     return result if out is None else write_out(out, result)
 

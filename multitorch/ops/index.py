@@ -16,7 +16,15 @@ from multitorch.autograd.tape import LEAF, log_write
 from multitorch.ops import apply as dispatch
 from multitorch.ops.apply import broadcast_shape
 from multitorch.ops.inplace import check_writable, commit
-from multitorch.ops.keys import DIM0, Analysis, basic_steps, first_index, is_mask, nonzero
+from multitorch.ops.keys import (
+    DIM0,
+    Analysis,
+    basic_steps,
+    first_index,
+    is_mask,
+    nonzero,
+    slice_step,
+)
 from multitorch.ops.op import REGISTRY, Op
 from multitorch.ops.parts import _select
 from multitorch.ops.view import apply_view, attach, root_of
@@ -74,7 +82,9 @@ _index_put = Op(
 
 def _walk(x: Any, steps: Sequence[tuple]) -> Any:
     """Return the view that a chain of view steps leads to."""
-    if x._node is not None or dispatch.capturing or len(steps) < 2:
+    if len(steps) == 1:
+        return apply_view(steps[0][0], x, steps[0][1], steps[0][2])
+    if x._node is not None or dispatch.capturing or not steps:
         for op, data, params in steps:
             x = apply_view(op, x, data, params)
         return x
@@ -94,8 +104,11 @@ def getitem(x: Any, key: Any) -> Any:
     kind = key.__class__
     if kind is int:
         return apply_view(_select, x, (first_index(key, x._a.shape),), DIM0)
-    if kind is tuple or kind is slice:
-        steps = basic_steps(x._a.shape, key if kind is tuple else (key,))
+    if kind is slice and x._a.ndim:
+        step = slice_step(key, 0, x._a.shape[0])
+        return alias(x) if step is None else apply_view(step[0], x, step[1], step[2])
+    if kind is tuple:
+        steps = basic_steps(x._a.shape, key)
         if steps is not None:
             return _walk(x, steps) if steps else alias(x)
     elif isinstance(key, dispatch.Tensor) and key._dtype is dtypes.int64:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
 from multitorch.autograd import modes, tape
-from multitorch.autograd.tape import LEAF, Node, log_write, next_seq
+from multitorch.autograd.tape import LEAF, Node, log_write, next_seq, user_place
 from multitorch.ops import apply as dispatch
 from multitorch.ops.apply import record, wants_grad, world_for, wrap
 from multitorch.ops.view import copy_slices, live_views, put_back, replay, root_of
 from multitorch.promotion import can_cast
+
+_getframe = sys._getframe
 
 
 def check_writable(x: Any) -> None:
@@ -84,7 +87,7 @@ def _write_fast(op: Any, ufuncs: dict, x: Any, args: tuple) -> bool:
             return False
     except Exception:
         return False
-    log_write(x._dev.backend.buffer(xa))
+    log_write(x._dev._backend.buffer(xa), user_place(_getframe(2)))
     return True
 
 

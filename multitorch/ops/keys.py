@@ -261,7 +261,7 @@ def basic_steps(shape: tuple[int, ...], key: tuple) -> list[tuple] | None:
             steps.append((_select, (item if item >= 0 else item + n,), _IN_DIM[len(sizes)]))
             at += 1
         elif kind is slice and at < len(shape):
-            step = None if item == FULL else _slice_step(item, len(sizes), shape[at])
+            step = None if item == FULL else slice_step(item, len(sizes), shape[at])
             sizes.append(shape[at] if step is None else step[2]["length"])
             if step is not None:
                 steps.append(step)
@@ -279,7 +279,7 @@ def basic_steps(shape: tuple[int, ...], key: tuple) -> list[tuple] | None:
     return steps
 
 
-def _slice_step(item: slice, dim: int, n: int) -> tuple | None:
+def slice_step(item: slice, dim: int, n: int) -> tuple | None:
     """Return the view step for a slice of n elements, None if it takes them all."""
     first, last, step = item.indices(n)
     if step <= 0:

@@ -1,4 +1,4 @@
-"""What is built from products of matrices: linear maps, sums with products, chains, and the rest."""
+"""What is built from products of matrices: linear maps, sums with products, chains, and more."""
 
 from __future__ import annotations
 

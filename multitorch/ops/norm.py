@@ -138,7 +138,10 @@ def _normalize_by(
     if mean is None or var is None:
         name = "running_mean" if mean is None else "running_var"
         raise RuntimeError(f"{name} must be defined in evaluation mode")
-    ndim = x._a.ndim
+    ndim, kind = x._a.ndim, x._dtype
+    if kind.itemsize == 2:  # only the result is rounded to half precision
+        x, mean, var = x.float(), mean.float(), var.float()
+        weight, bias = (t if t is None else t.float() for t in (weight, bias))
     scale = (var + eps).rsqrt()
     if weight is not None:
         scale = scale * weight
@@ -146,7 +149,7 @@ def _normalize_by(
     if bias is not None:
         shift = shift + bias
     out = x * _channels(scale, ndim) + _channels(shift, ndim)
-    return out if out._dtype is x._dtype else out.to(x._dtype)
+    return out if out._dtype is kind else out.to(kind)
 
 
 # --- the others ----------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
+from multitorch import dtypes
 from multitorch.autograd import modes
 from multitorch.ops import apply as dispatch
 from multitorch.ops.apply import record

@@ -7,6 +7,7 @@ Kernels see inputs (…, *spatial) with the number of windows already known, as 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -97,24 +98,32 @@ def _count(n: int, k: int, s: int, p: int, d: int, ceil_mode: bool) -> int:
     return count - 1 if (count - 1) * s >= n + p else count
 
 
-def _check_input(x: Tensor, n: int, name: str) -> None:
-    spatial = x.shape[-n - 1 :]
-    if x.ndim not in (n + 1, n + 2) or not prod(spatial):
+def _check_input(shape: Sizes, n: int, name: str) -> None:
+    spatial = shape[-n - 1 :]
+    if len(shape) not in (n + 1, n + 2) or not prod(spatial):
         if n == 1:
             raise RuntimeError(
                 f"Expected 2D or 3D (batch mode) tensor with optional 0 dim batch size for input, "
-                f"but got: {list(x.shape)}"
+                f"but got: {list(shape)}"
             )
         raise RuntimeError(
             f"non-empty {n + 1}D or {n + 2}D (batch mode) tensor expected for input"
         )
 
 
-def _geometry(
-    x: Tensor, n: int, name: str, kernel: Any, stride: Any, padding: Any, dilation: Any,
+def _geometry(x: Tensor, *arguments: Any) -> dict[str, Sizes]:
+    """Check the arguments of a pooling function; return them as its kernel takes them."""
+    try:
+        return _checked(x._a.shape, *arguments)
+    except TypeError:  # a list cannot be a key
+        return _checked.__wrapped__(x._a.shape, *arguments)
+
+
+@lru_cache(maxsize=1024)
+def _checked(
+    shape: Sizes, n: int, name: str, kernel: Any, stride: Any, padding: Any, dilation: Any,
     ceil_mode: bool,
 ) -> dict[str, Sizes]:  # fmt: skip
-    """Check the arguments of a pooling function; return them as its kernel takes them."""
     kernel = _pair(kernel, n, name, "kernel_size")
     unset = stride is None or stride == () or stride == []
     stride = kernel if unset else _pair(stride, n, name, "stride")
@@ -136,8 +145,8 @@ def _geometry(
                 f"pad should be at most half of effective kernel size, but got pad={p}, "
                 f"kernel_size={k} and dilation={d}"
             )
-    _check_input(x, n, name)
-    spatial = x.shape[-n:]
+    _check_input(shape, n, name)
+    spatial = shape[-n:]
     size = tuple(
         [
             _count(m, k, s, p, d, ceil_mode)
@@ -145,7 +154,7 @@ def _geometry(
         ]
     )
     if min(size) < 1:
-        shown = [("x".join(str(v) for v in (x.shape[-n - 1], *s))) for s in (spatial, size)]
+        shown = ["x".join(str(v) for v in (shape[-n - 1], *s)) for s in (spatial, size)]
         raise RuntimeError(
             f"Given input size: ({shown[0]}). Calculated output size: ({shown[1]}). "
             "Output size is too small"
@@ -220,8 +229,8 @@ def _avg(
     n: int, x: Tensor, kernel: Any, stride: Any, padding: Any, ceil_mode: bool, include: bool,
     override: int | None,
 ) -> Tensor:  # fmt: skip
-    params: dict[str, Any] = _geometry(
-        x, n, f"avg_pool{n}d", kernel, stride, padding, 1, ceil_mode
+    params: dict[str, Any] = dict(
+        _geometry(x, n, f"avg_pool{n}d", kernel, stride, padding, 1, ceil_mode)
     )
     del params["dilation"]
     if override == 0:

@@ -386,6 +386,8 @@ def multinomial(
     tensor([1, 1])
     """
     num_samples = index_of("multinomial", "num_samples", 2, num_samples)
+    if out is not None and out._dtype is not dtypes.int64:
+        raise RuntimeError(f"multinomial expects Long tensor out, got: {out._dtype.scalar_name}")
     _check_multinomial(input, num_samples, replacement)
     probs = input.detach()
     if probs._dev is CPU and not dispatch.capturing:

@@ -70,8 +70,9 @@ def _range_size(start: Any, end: Any, step: Any, kind: DType) -> int:
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     if kind.category == dtypes.INTEGER:
         start, end, step = int(start), int(end), int(step)
-        if all(isinstance(v, int) for v in (start, end, step)):
-            return max(-(-(end - start) // step), 0) if step else 0
+        if not step:
+            raise ValueError("step must be nonzero")
+        return max(-(-(end - start) // step), 0)
     return ceil((end - start) / step)
 
 
@@ -86,6 +87,12 @@ def range_(
     return finish(_range(start, step, size, kind, resolve(device)), requires_grad)
 
 
+def _steps(name: str, steps: Any) -> int:
+    if not hasattr(steps, "__index__"):
+        raise TypeError(f"{name}(): argument 'steps' must be int, not {type(steps).__name__}")
+    return steps.__index__()
+
+
 def linspace(
     start: Any, end: Any, steps: int | None = None, *, out: Any = None, dtype: Any = None,
     layout: Any = None, device: Any = None, pin_memory: bool = False, requires_grad: bool = False,
@@ -98,6 +105,7 @@ def linspace(
     start, end = _numbers(start, end)
     if steps is None:
         raise TypeError('linspace() missing 1 required positional arguments: "steps"')
+    steps = _steps("linspace", steps)
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
     kind = _line_dtype(start, end, dtype, out)
@@ -122,6 +130,7 @@ def logspace(
 ) -> Any:  # fmt: skip
     """Return `steps` numbers from `base**start` to `base**end`, evenly spaced on a log scale."""
     start, end = _numbers(start, end)
+    steps = _steps("logspace", steps)
     kind = _line_dtype(start, end, dtype, out)
     wide = dtypes.complex128 if kind.is_complex else dtypes.float64
     exponents = linspace(start, end, steps, dtype=wide, device=device if out is None else out._dev)

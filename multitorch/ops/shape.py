@@ -200,6 +200,8 @@ def roll(input: Any, shifts: Any, dims: Any = None) -> Any:
         raise RuntimeError(
             f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}"
         )
+    if dims and not shape:
+        raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     if not prod(shape) or not shape:
         return clone(input)
     return _roll(input, shifts=shifts, dims=tuple([wrap_dim(d, len(shape)) for d in dims]))

@@ -65,40 +65,45 @@ _NO_PARAMS: dict[str, Any] = {}
 
 
 def apply_view(op: Op, x: Any, data: tuple = (), params: dict[str, Any] = _NO_PARAMS) -> Any:
-    """Apply a view op: the result aliases `x`. `data` are integers that a kernel gets as data."""
+    """Apply a view op: the result aliases `x`. `data` are integers, passed to the kernel as data."""
     if dispatch.capturing:
         t = apply_general(op, (x, *data), params)
         node = x._node
     else:
         dev = x._dev
         xa = x._a
-        a = op.kernels[dev](xa, *data, **params)
+        kernel = op.kernels[dev]
+        a = kernel(xa, *data, **params) if data else kernel(xa, **params)
         if a.__class__ not in ARRAY_TYPES:
             a = dev.backend.as_array(a)
         t = _new(dispatch.Tensor)
         t._a = a
         t._dev = dev
         t._dtype = x._dtype if a.dtype is xa.dtype else from_numpy_dtype[a.dtype]
-        t._node = None
-        node = x._node
-        if (
-            node is not None
-            and op.diff_outs
-            and (not modes.off_threads or modes.is_grad_enabled())
-        ):
-            n = t._node = _new(Node)
-            n.op = op
-            n.dev = dev
-            n.edges = (x if node is LEAF else node, *([None] * len(data)))
-            n.saved = (op.saver or make_saver(op))((xa, *data), params, (a,))
-            n.meta = n.extra = None
-            n.seq = next_seq()
-            n.where = user_place(_getframe(2))
+        node = t._node = x._node
+        if node is not None:
+            if op.diff_outs and (not modes.off_threads or modes.is_grad_enabled()):
+                _put_node(op, x, data, params, t)
+            else:
+                t._node = None
     attach(t, x, (op, data, params))
     if node is not None and modes.off_threads and not modes.is_grad_enabled():
         # made under no_grad: it shares the value, and the tape never follows it
         attach_untracked(t)
     return t
+
+
+def _put_node(op: Op, x: Any, data: tuple, params: dict[str, Any], t: Any) -> None:
+    node = x._node
+    n = t._node = _new(Node)
+    n.op = op
+    n.dev = x._dev
+    edge = x if node is LEAF else node
+    n.edges = (edge, *[None] * len(data)) if data else (edge,)
+    n.saved = (op.saver or make_saver(op))((x._a, *data), params, (t._a,))
+    n.meta = n.extra = None
+    n.seq = next_seq()
+    n.where = user_place(_getframe(3))
 
 
 def attach_untracked(t: Any) -> None:

@@ -160,11 +160,13 @@ def _viewable(x: Any, shape: tuple[int, ...]) -> bool:
 
 def _reshaped_memory(x: Any, args: tuple) -> Any:
     """Return a view of contiguous memory at once; None where sizes need a closer look."""
-    if dispatch.capturing or not x._dev.backend.is_contiguous(x._a):
+    if dispatch.capturing or not x._dev._backend.is_contiguous(x._a):
         return None
-    if len(args) == 1 and args[0].__class__ is not int:
-        args = args[0]
-        if args.__class__ is not tuple and args.__class__ is not Size:
+    if len(args) == 1:
+        kind = args[0].__class__
+        if kind is tuple or kind is Size:
+            args = args[0]
+        elif kind is not int:
             return None
     try:
         found = apply_view(_view, x, (), {"shape": args})
@@ -351,6 +353,8 @@ def transpose(input: Any, dim0: int, dim1: int) -> Any:
     """
     ndim = input._a.ndim
     a, b = wrap_dim(dim0, ndim), wrap_dim(dim1, ndim)
+    if ndim == 2 and a != b:
+        return apply_view(_transpose, input, (), _SWAPPED)
     order = list(range(ndim))
     if ndim:
         order[a], order[b] = b, a

@@ -104,10 +104,10 @@ def rrelu_(
 
 
 def _rrelu(input: Tensor, lower: float, upper: float, training: bool) -> Tensor:
-    if not training:
-        return ops.leaky_relu(input, (lower + upper) / 2)
     if lower > upper:
         raise RuntimeError("Lower bound should be less than or equal to the upper bound")
+    if not training:
+        return ops.leaky_relu(input, (lower + upper) / 2)
     # as in PyTorch only what is not positive draws a number, in double precision
     drawn = input.detach().new_empty(input.shape, dtype=float64).uniform_(lower, upper)
     slope = input.detach().new_ones(input.shape).masked_scatter(input <= 0, drawn.to(input.dtype))
