@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import jax
 import numpy as np
 
-if hasattr(jax, "enable_x64"):
-    x64 = jax.enable_x64
-else:  # JAX 0.7
-    from jax.experimental import enable_x64 as x64
+x64: Any = getattr(jax, "enable_x64", None)
+if x64 is None:  # JAX 0.7 has it in another place
+    x64 = import_module("jax.experimental").enable_x64
 
 
 def host(kernel: Callable) -> Callable:

@@ -51,17 +51,33 @@ def _special(function: Callable) -> Callable:
 
 
 erf, erfc, erfinv = _special(lax.erf), _special(lax.erfc), _special(lax.erf_inv)
-lgamma, digamma = _special(lax.lgamma), _special(lax.digamma)
+lgamma, _digamma = _special(lax.lgamma), _special(lax.digamma)
 i0, i0e, i1, i1e = _special(jsp.i0), _special(jsp.i0e), _special(jsp.i1), _special(jsp.i1e)
 ndtri, log_ndtr, zeta = _special(jsp.ndtri), _special(jsp.log_ndtr), _special(jsp.zeta)
 gammainc, gammaincc = _special(jsp.gammainc), _special(jsp.gammaincc)
+
+
+def digamma(x: Array) -> Array:
+    """Return the derivative of `lgamma`; an infinity of the other sign at 0."""
+    pole = jnp.copysign(jnp.asarray(np.inf, x.dtype), -x)
+    return jnp.where(x == 0, pole, _digamma(x))
 
 
 def polygamma(x: Array, *, n: int) -> Array:
     """Return the n-th derivative of digamma, n > 0."""
     wide = x.astype(np.float32) if x.dtype.itemsize == 2 else x
     factor = float((-1) ** (n + 1) * math.factorial(n))
-    return (factor * jsp.zeta(jnp.asarray(n + 1, wide.dtype), wide)).astype(x.dtype)
+    # `jsp.zeta` is wrong for x below about -8: its first terms are added up here
+    first = lax.fori_loop(
+        0, _SHIFT, lambda k, s: s + (wide + k) ** -(n + 1), jnp.zeros_like(wide)
+    )
+    rest = jsp.zeta(jnp.asarray(n + 1, wide.dtype), wide + _SHIFT)
+    near = factor * jnp.where(wide < 0, first + rest, 0)
+    far = factor * jsp.zeta(jnp.asarray(n + 1, wide.dtype), wide)
+    return jnp.where(wide < 0, near, far).astype(x.dtype)
+
+
+_SHIFT = 64
 
 
 def _erfcx(x: Array) -> Array:

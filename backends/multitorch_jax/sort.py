@@ -27,7 +27,8 @@ def sort(x: Array, *, dim: int, descending: bool, stable: bool) -> tuple[Array, 
         return x, jnp.zeros((), np.int64)
     index = lax.broadcasted_iota(np.int64, x.shape, dim)
     if not descending:
-        return tuple(lax.sort((x, index), dimension=dim, is_stable=True, num_keys=1))
+        values, index = lax.sort((x, index), dimension=dim, is_stable=True, num_keys=1)
+        return values, index
     flipped = jnp.flip(x, dim), jnp.flip(index, dim)
     values, index = lax.sort(flipped, dimension=dim, is_stable=True, num_keys=1)
     return jnp.flip(values, dim), jnp.flip(index, dim)

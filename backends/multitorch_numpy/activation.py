@@ -164,11 +164,9 @@ _CUBIC = 0.044715
 
 @_in_float32
 def softmax(x: Array, *, dim: int) -> Array:
-    if dim == 1:
-        found = _rows.exp_and_sums(x)
-        if found is not None:
-            e, sums = found
-            return np.multiply(e, np.reciprocal(sums, sums)[:, None], e)
+    if dim == 1 and _rows.is_short(x):
+        e, sums = _rows.exp_and_sums(x if _rows.is_moderate(x) else x - _rows.top(x)[:, None])
+        return np.multiply(e, np.reciprocal(sums, sums)[:, None], e)
     if not x.ndim:
         return np.exp(x - x)
     e = np.subtract(x, _max(x, dim, keepdims=True))
@@ -191,9 +189,9 @@ def softmax_backward(g: Array, out: Array, *, dim: int) -> Array:
 def log_softmax(x: Array, *, dim: int) -> Array:
     if not x.ndim:
         return x - x
-    if dim == 1 and _rows.is_matrix(x) and x.shape[1] <= _rows.BLOCK:
+    if dim == 1 and _rows.is_short(x):
         z = np.subtract(x, _rows.top(x)[:, None])
-        sums = np.exp(z).dot(_rows.ones(x.shape[1], x.dtype))
+        sums = _rows.exp_and_sums(z)[1]
         z -= np.log(sums, sums)[:, None]
         return z
     z = np.subtract(x, _max(x, dim, keepdims=True))

@@ -67,7 +67,9 @@ def _coefficients(
     w = _weights(index, valid, weight, g.dtype)
     if reduction == "none":
         return g.reshape(-1) * w
-    return w * (g / total if reduction == "mean" else g)
+    if reduction == "mean":
+        return np.where(valid, w * (g / total), g.dtype.type(0))  # the total may be zero
+    return w * g
 
 
 def nll_loss_backward(
@@ -90,20 +92,17 @@ def _mean_of_rows(x: Array, target: Array, ignore: int) -> tuple[Array, Array, A
     That is a matrix of moderate scores and one valid class for each row. The loss of a row is
     log(Σ exp(x) / exp(x[y])), which rounding never makes negative.
     """
-    if x.ndim != 2 or target.dtype.char != "l" or not target.size:
+    if target.dtype.char != "l" or not _rows.is_short(x) or not _rows.is_moderate(x):
         return None
     low, high = target.item(target.argmin()), target.item(target.argmax())
     if low < 0 or high >= x.shape[1] or low <= ignore <= high:
         return None
-    found = _rows.exp_and_sums(x)
-    if found is None:
-        return None
-    e, sums = found
+    e, sums = _rows.exp_and_sums(x)
     n = len(target)
     losses = np.divide(sums, e.take(_rows.starts(n, x.shape[1]) + target))
     np.log(losses, losses)
     logp = np.subtract(x, np.log(sums, sums)[:, None], e)
-    return losses.dot(_rows.ones(n, x.dtype)) / n, logp, _count(n, x.dtype)
+    return _rows.total(losses) / n, logp, _count(n, x.dtype)
 
 
 @functools.lru_cache(maxsize=64)
@@ -129,6 +128,12 @@ def cross_entropy_backward(
     ignore: int,
 ) -> Array:  # fmt: skip
     """Return (softmax(x) - one hot) w g."""
+    if weight is None and reduction == "mean" and g.dtype == logp.dtype and _rows.is_matrix(logp):
+        if total.item() == len(logp) and target.dtype.char == "l":  # every row counts
+            dx = np.exp(logp)
+            dx.reshape(-1)[_rows.starts(*dx.shape) + target] -= 1
+            dx *= g / total
+            return dx
     dtype = g.dtype
     g, logp, weight, total = _wide(g), _wide(logp), _wide(weight), _wide(total)
     dx = np.exp(logp)
@@ -139,6 +144,8 @@ def cross_entropy_backward(
     index = index.reshape(at)
     np.put_along_axis(rows, index, np.take_along_axis(rows, index, -1) - 1, -1)
     rows *= c.reshape(at)
+    if not valid.all():
+        rows[~valid.reshape(rows.shape[:-1])] = 0
     return dx.astype(dtype, copy=False)
 
 

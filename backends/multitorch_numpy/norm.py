@@ -93,7 +93,7 @@ def normalize(
     x: Array, weight: Array, bias: Array, *, dim: Dims, eps: float
 ) -> tuple[Array, Array, Array]:
     """Return (x - mean) / sqrt(var + eps) * weight + bias, the mean and the reciprocal root."""
-    if dim == (1,) and _rows.is_matrix(x) and x.shape[1] <= _rows.BLOCK:
+    if dim == (1,) and _rows.is_short(x):
         return _normalize_rows(x, weight, bias, eps)
     dtype, x, weight, bias = x.dtype, _wide(x), _wide(weight), _wide(bias)
     v, kept = _view(x, dim)

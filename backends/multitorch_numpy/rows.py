@@ -45,6 +45,11 @@ def is_matrix(x: Array) -> bool:
     return x.ndim == 2 and x.dtype.char in "fd" and x.flags.c_contiguous and x.size > 0
 
 
+def is_short(x: Array) -> bool:
+    """Whether x is such a matrix whose rows may be added up by a product with ones."""
+    return is_matrix(x) and x.shape[1] <= BLOCK
+
+
 def mean(x: Array) -> Array:
     """Return the mean of each row."""
     n = x.shape[1]
@@ -53,6 +58,11 @@ def mean(x: Array) -> Array:
         sums /= n
         return sums
     return x.dot(_shares(n, x.dtype))  # 1 / n is exact: the sum divided by n
+
+
+def total(x: Array) -> Array:
+    """Return the sum of a vector."""
+    return x.dot(ones(len(x), x.dtype)) if len(x) <= BLOCK else np.add.reduce(x)
 
 
 @functools.lru_cache(maxsize=64)
@@ -65,15 +75,16 @@ def top(x: Array) -> Array:
     return x.take(x.argmax(1) + starts(*x.shape))
 
 
-def exp_and_sums(x: Array) -> tuple[Array, Array] | None:
-    """Return exp(x) and its sum over each row, or None if x has to be shifted first.
+def is_moderate(x: Array) -> bool:
+    """Whether exp(x) neither overflows nor underflows, with room for sums; NaN is not moderate.
 
-    Where all numbers are moderate, the largest of a row need not be subtracted from the others,
-    which saves the two slowest passes.
+    Then the largest number of a row need not be subtracted from the others, which saves the
+    slowest passes of a softmax.
     """
-    if not is_matrix(x) or x.shape[1] > BLOCK:
-        return None
-    if x.item(x.argmin()) > -50 and x.item(x.argmax()) < 30:  # NaN is neither
-        e = np.exp(x)
-        return e, e.dot(ones(x.shape[1], x.dtype))
-    return None
+    return x.item(x.argmin()) > -50 and x.item(x.argmax()) < 30
+
+
+def exp_and_sums(x: Array) -> tuple[Array, Array]:
+    """Return exp(x), and its sum over each row."""
+    e = np.exp(x)
+    return e, e.dot(ones(x.shape[1], x.dtype))

@@ -41,10 +41,11 @@ def _restrided(x, shape, strides, start=0):
 
 def expand(x, *, shape):
     missing = len(shape) - x.ndim
-    strides = [0] * missing
-    for n, held, stride in zip(shape[missing:], x.shape, x.strides, strict=True):
-        strides.append(stride if n == held else 0)
-    return _restrided(x, shape, strides)
+    strides = x.strides
+    if shape[missing:] != x.shape:
+        pairs = zip(shape[missing:], x.shape, strides, strict=True)
+        strides = tuple([stride if n == held else 0 for n, held, stride in pairs])
+    return _restrided(x, shape, (0,) * missing + strides)
 
 
 def slice(x, start, *, dim, length, step):

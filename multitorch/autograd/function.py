@@ -33,7 +33,7 @@ class FunctionCtx:
         self._dirty: tuple[Any, ...] = ()
         self._materialize = True
         self.needs_input_grad: tuple[bool, ...] = ()
-        self._saved: tuple[Callable[[], Any], ...] | None = None
+        self._saved: tuple[Callable[[Any], Any], ...] | None = None
 
     def save_for_backward(self, *tensors: Any) -> None:
         """Keep tensors (or None) for the backward pass; checked for in-place changes."""

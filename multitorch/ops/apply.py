@@ -110,16 +110,16 @@ def _put_node(
     n.op = op
     n.dev = dev
     edges: list[Any] = []
-    for t in args:
-        if isinstance(t, Tensor):
-            node = t._node
-            edges.append(t if node is LEAF else node)
-        else:
-            edges.append(None)
+    meta: list[Any] = []
+    for t, a in zip(args, raws, strict=True):
+        node = t._node if isinstance(t, Tensor) else None
+        edges.append(t if node is LEAF else node)
+        if metas:
+            meta.append(None if node is None else (a.shape, t._dtype.np))
     n.edges = tuple(edges)
+    n.meta = tuple(meta) if metas else None
     values = [t._a if isinstance(t, Tensor) else as_array(t, dev) for t in outs]
     n.saved = (op.saver or make_saver(op))(raws, params, values)
-    n.meta = _meta(args, raws, values[0]) if metas else None
     n.extra = None
     n.seq = next_seq()
     n.where = user_place(_getframe(2))
@@ -142,7 +142,8 @@ def _unary(op: Op) -> Callable:
     x_first = op.saves[:1] == ("x",)
     records = bool(op.diff_outs)
 
-    def function(x: Any, *, out: Any = None) -> Any:
+    def function(input: Any, *, out: Any = None) -> Any:
+        x = input
         if capturing or out is not None:
             return apply_general(op, (x,), {}, out)
         try:
@@ -197,7 +198,9 @@ def _binary(op: Op) -> Callable:
     saves_none, saves_xy = not saves, sources == (0, 1)
     records, broadcasts = bool(op.diff_outs), op.broadcasts
 
-    def function(x: Any, y: Any, *, out: Any = None) -> Any:
+    def function(input: Any, other: Any, *, out: Any = None) -> Any:
+        x = input
+        y = other
         if capturing or out is not None:
             return apply_general(op, (x, y), {}, out)
         try:
@@ -270,7 +273,8 @@ def _binary(op: Op) -> Callable:
 def _unary_with_params(op: Op) -> Callable:
     kernels, records = op.kernels, bool(op.diff_outs)
 
-    def function(x: Any, **params: Any) -> Any:
+    def function(input: Any, **params: Any) -> Any:
+        x = input
         if capturing:
             return apply_general(op, (x,), params)
         try:
@@ -563,23 +567,8 @@ def make_saver(op: Op) -> Callable:
     It is written out as an expression: a loop over `op.plan` would take four times as long.
     """
     items = "".join([_SOURCES[kind].format(key) for kind, key in op.plan])
-    op.saver = eval(f"lambda raws, params, outs: ({items})")
-    return op.saver
-
-
-def _meta(args: tuple, raws: Any, out: Any) -> tuple | None:
-    """Return shape and dtype of each recorded operand; None where all are those of the result."""
-    shape, dtype = out.shape, out.dtype
-    found: list[Any] = []
-    differs = False
-    for t, a in zip(args, raws, strict=True):
-        if isinstance(t, Tensor) and t._node is not None:
-            wanted = t._dtype.np
-            differs = differs or a.shape != shape or wanted is not dtype
-            found.append((a.shape, wanted))
-        else:
-            found.append(None)
-    return tuple(found) if differs else None
+    saver = op.saver = eval(f"lambda raws, params, outs: ({items})")
+    return saver
 
 
 def write_out(out: Any, result: Any) -> Any:

@@ -131,8 +131,7 @@ def _move(running: Tensor, new: Tensor, momentum: float) -> None:
 
 
 def _normalize_by(
-    x: Tensor, mean: Tensor | None, var: Tensor | None, weight: Tensor | None, bias: Tensor | None,
-    eps: float,
+    x: Tensor, mean: Any, var: Any, weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> Tensor:  # fmt: skip
     """Normalize by statistics that are given."""
     if mean is None or var is None:

@@ -61,14 +61,19 @@ def _arithmetic(op: str, d: dtype) -> dtype:
     return d
 
 
+_NO_SUB = (
+    "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
+    "`logical_xor()` operator instead."
+)
+_NO_NEG = (
+    "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a "
+    "mask, use the `~` or `logical_not()` operator instead."
+)
+
+
 def _no_bool(op: str, d: dtype) -> dtype:
     if d.category == BOOL:
-        raise RuntimeError(
-            f"{op}: Subtraction, the `-` operator, with a bool tensor is not supported. If you are "
-            "trying to invert a mask, use the `~` or `logical_not()` operator instead."
-            if op in ("sub", "neg", "negative")
-            else f"{op} does not support bool tensors"
-        )
+        raise RuntimeError(_NO_NEG if op == "neg" else _NO_SUB)
     return _arithmetic(op, d)
 
 

@@ -68,12 +68,8 @@ def broadcast_sizes(old: tuple[int, ...], new: tuple[int, ...]) -> tuple[int, ..
             f"({len(new)}) must be greater or equal to the number of dimensions in the tensor "
             f"({len(old)})"
         )
-    for n, held in zip(new[missing:], old, strict=True):
-        if n != held and (held != 1 or n < 0):
-            break
-    else:
-        if not missing or min(new[:missing]) >= 0:
-            return new
+    if new[missing:] == old and (not missing or min(new) >= 0):
+        return new
     out = []
     for d, n in enumerate(new):
         held = old[d - missing] if d >= missing else 1

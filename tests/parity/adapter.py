@@ -58,9 +58,7 @@ def counterpart(function: Any) -> Any:
     A Python function of the database is run with `torch` bound to multitorch.
     """
     if isinstance(function, functools.partial):
-        return functools.partial(
-            counterpart(function.func), *function.args, **function.keywords
-        )
+        return functools.partial(counterpart(function.func), *function.args, **function.keywords)
     if isinstance(function, torch.nn.Module):
         return getattr(multitorch.nn, type(function).__name__)()
     if isinstance(function, types.FunctionType):
@@ -153,6 +151,8 @@ def to_torch(value: Any) -> Any:
 WIDER = (
     # PyTorch multiplies complex numbers by three real convolutions, which cancel more.
     ("nn.functional.conv", torch.complex64, tol(atol=5e-4, rtol=1e-4)),
+    # Sums of hundreds of products near 80, in another order.
+    ("nn.functional.conv", torch.float32, tol(atol=5e-4, rtol=1e-5)),
     # PyTorch's single-precision series is good to four or five digits; ours goes by doubles.
     ("polygamma", torch.float32, tol(atol=1e-5, rtol=1e-4)),
     ("special.polygamma", torch.float32, tol(atol=1e-5, rtol=1e-4)),

@@ -61,7 +61,9 @@ def main() -> None:
             total[name][0] += ran > 0
             total[name][1] += ran != 0
         passed, scope = total[name]
-        print(f"{name:20} {passed:4} of {scope:4}  {time.perf_counter() - start:5.0f} s", flush=True)
+        print(
+            f"{name:20} {passed:4} of {scope:4}  {time.perf_counter() - start:5.0f} s", flush=True
+        )
     print(f"{len(ops)} of the {len(op_db)} ops of the database exist; device {options.device}")
 
 

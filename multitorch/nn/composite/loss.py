@@ -26,7 +26,7 @@ def reduce_loss(loss: Tensor, reduction: str) -> Tensor:
 def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
     """Read PyTorch's older arguments size_average and reduce."""
     if size_average is None and reduce is None:
-        if reduction not in ("mean", "sum", "none"):
+        if reduction not in ("mean", "sum", "none", "batchmean"):
             raise ValueError(f"{reduction} is not a valid value for reduction")
         return reduction
     size_average = True if size_average is None else size_average
