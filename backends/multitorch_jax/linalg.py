@@ -71,7 +71,7 @@ def qr(x: Array, *, mode: str) -> tuple[Array, Array]:
 
 
 def eigh(x: Array) -> tuple[Array, Array]:
-    values, vectors = jnp.linalg.eigh(x)
+    values, vectors = jnp.linalg.eigh(x, UPLO="L", symmetrize_input=False)
     return values, vectors
 
 

@@ -144,8 +144,6 @@ def cross_entropy_backward(
     index = index.reshape(at)
     np.put_along_axis(rows, index, np.take_along_axis(rows, index, -1) - 1, -1)
     rows *= c.reshape(at)
-    if not valid.all():
-        rows[~valid.reshape(rows.shape[:-1])] = 0
     return dx.astype(dtype, copy=False)
 
 

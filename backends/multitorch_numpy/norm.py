@@ -70,9 +70,7 @@ def _column(w: Array, x: Array, dim: Dims, count: int) -> Array:
     return np.broadcast_to(w, shape).reshape(count, 1)
 
 
-def _normalize_rows(
-    x: Array, weight: Array, bias: Array, eps: float
-) -> tuple[Array, Array, Array]:
+def _normalize_rows(x: Array, weight: Array, bias: Array, eps: float) -> tuple[Array, Array, Array]:
     """Do the work of `normalize` for layer norm of a matrix, in the fewest calls."""
     n = x.shape[1]
     mean = _rows.mean(x)[:, None]

@@ -60,12 +60,17 @@ _det = op(
 ).vjp(x=lambda F, g, x, out: F.adjoint(F.inv(x)) * F.as_scalars(g * F.conj(out)))  # fmt: skip
 
 
-def _slogdet_rule(F: Any, g: Any, x: Any) -> tuple:
-    return (F.adjoint(F.inv(x)) * F.as_scalars(g),)
+def _slogdet_rule(F: Any, g: Any, x: Any, sign: Any) -> tuple:
+    turn, total = g
+    if turn is not None:  # only the phase of a complex sign can change
+        turn = F.conj(turn) * sign
+        turn = (F.conj(turn) - turn) / 2
+        total = turn if total is None else total + turn
+    return (F.adjoint(F.inv(x)) * F.as_scalars(total),)
 
 
 _slogdet = op(
-    "slogdet", "x", outs="sign logabsdet", diff_outs=(1,), promote=_matrix, broadcasts=False,
+    "slogdet", "x", outs="sign logabsdet", promote=_matrix, broadcasts=False,
     node="LinalgSlogdet",
     shape=lambda x: ((x.shape[:-2], x.dtype), (x.shape[:-2], _real(x.dtype))),
 ).vjps(_slogdet_rule)  # fmt: skip
@@ -169,9 +174,10 @@ def _qr_rule(F: Any, g: Any, q: Any, r: Any) -> tuple:
         m = F.matmul_nt(r, gr)
     if gq is not None:
         m = m - F.matmul_tn(gq, q)
-    # the lower triangle, mirrored
+    # the lower triangle, mirrored; of the diagonal its real part
     lower = F.tril(m, diagonal=0)
-    m = lower + F.adjoint(F.tril(m, diagonal=-1))
+    m = lower + F.adjoint(lower)
+    m = m - F.diagonal_part(m) / 2
     total = F.matmul(q, m)
     if gq is not None:
         total = total + gq
@@ -235,9 +241,8 @@ def eigh(A: Tensor, UPLO: str = "L") -> Any:
     Only one triangle is read.
     """
     _square("linalg.eigh", A)
-    lower = A.tril() if UPLO.upper() == "L" else A.triu().mH
-    whole = lower + lower.tril(-1).mH
-    return return_types.linalg_eigh(*_eigh(whole))
+    # the kernel reads the lower triangle; the gradient is that of the whole matrix
+    return return_types.linalg_eigh(*_eigh(A if UPLO.upper() == "L" else A.mH))
 
 
 def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:

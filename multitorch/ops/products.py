@@ -208,15 +208,17 @@ def mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
 
 def bmm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the products of a batch of matrices: (b, n, k), (b, k, m) → (b, n, m)."""
-    _check_tensors("bmm", input=input, mat2=mat2)
-    for name, t in (("batch1", input), ("batch2", mat2)):
-        if t.ndim != 3:
-            raise RuntimeError(f"{name} must be a 3D tensor")
-    expected = [input.shape[0], input.shape[2]]
-    if list(mat2.shape[:2]) != expected:
+    try:
+        a, b = input._a.shape, mat2._a.shape
+    except AttributeError:
+        _check_tensors("bmm", input=input, mat2=mat2)
+        raise
+    if len(a) != 3 or len(b) != 3:
+        raise RuntimeError(f"batch{1 if len(a) != 3 else 2} must be a 3D tensor")
+    if b[:2] != (a[0], a[2]):
         raise RuntimeError(
             "Expected size for first two dimensions of batch2 tensor to be: "
-            f"{expected} but got: {list(mat2.shape[:2])}."
+            f"[{a[0]}, {a[2]}] but got: {list(b[:2])}."
         )
     result = _bmm(input, mat2)
     return result if out is None else write_out(out, result)

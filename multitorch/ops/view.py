@@ -65,7 +65,7 @@ _NO_PARAMS: dict[str, Any] = {}
 
 
 def apply_view(op: Op, x: Any, data: tuple = (), params: dict[str, Any] = _NO_PARAMS) -> Any:
-    """Apply a view op: the result aliases `x`. `data` are integers, passed to the kernel as data."""
+    """Apply a view op: the result aliases `x`. `data` are integers, data to the kernel too."""
     if dispatch.capturing:
         t = apply_general(op, (x, *data), params)
         node = x._node

@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tests.conftest import tested_devices  # noqa: E402
+from tests import conftest  # noqa: E402
 from tests.parity.adapter import name_of, op_db, resolve  # noqa: E402
 from tests.parity.checks import CHECKS, run  # noqa: E402
 from tests.parity.gaps import gap  # noqa: E402
@@ -19,9 +19,9 @@ ELSEWHERE = ("forward-float32", "inplace")
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     every = metafunc.config.getoption("--samples", default=None) is not None
-    devices = tested_devices(metafunc.config)
+    devices = conftest.tested_devices(metafunc.config)
     metafunc.parametrize(
-        ("property", "op", "device"),
+        ("property", "op", "place"),
         [
             pytest.param(name, op, device, id=f"{name}-{name_of(op)}-{device}", marks=marks(name, op, device))
             for device in devices
@@ -38,8 +38,8 @@ def marks(name: str, op, device: str) -> list:
     return [] if reason is None else [pytest.mark.xfail(reason=reason, strict=True)]
 
 
-def test_agrees_with_pytorch(property, op, device, request):
+def test_agrees_with_pytorch(property, op, place, request):
     torch.set_num_threads(1)
     count = request.config.getoption("--samples", default=None)
-    if not run(property, op, device, SAMPLES.get(device, 1) if count is None else count):
+    if not run(property, op, place, SAMPLES.get(place, 1) if count is None else count):
         pytest.skip("no sample that PyTorch accepts")
