@@ -131,8 +131,9 @@ def _accelerator_type() -> str:
                 return name
         except registry.BackendNotInstalled:
             break
-    raise RuntimeError("device(int): there is no accelerator; devices present: "
-                       f"{', '.join(registry.present())}")
+    raise RuntimeError(
+        f"device(int): there is no accelerator; devices present: {', '.join(registry.present())}"
+    )
 
 
 def get_default_device() -> device:

@@ -9,11 +9,11 @@ from multitorch.ops.decompose import (
     eigvalsh,
     inv,
     matrix_power,
-    pinv,
     slogdet,
     solve,
     svdvals,
 )
+from multitorch.ops.decompose import linalg_pinv as pinv
 from multitorch.ops.decompose import linalg_qr as qr
 from multitorch.ops.decompose import linalg_svd as svd
 from multitorch.ops.linalg import linalg_cross as cross

@@ -108,7 +108,9 @@ def test_second_backward_needs_retain_graph(device):
 
 def test_non_scalar_root(device):
     x = leaf([1.0, 2.0], device)
-    with pytest.raises(RuntimeError, match="grad can be implicitly created only for scalar outputs"):
+    with pytest.raises(
+        RuntimeError, match="grad can be implicitly created only for scalar outputs"
+    ):
         (x * 2).backward()
     (x * 2).backward(mt.ones(2, dtype=mt.float64, device=device))
     assert x.grad.tolist() == [2.0, 2.0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -52,11 +51,6 @@ def test_a_seed_gives_pytorchs_values(name: str, shape: tuple, args: tuple, orac
     np.testing.assert_allclose(*results, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.xfail(
-    find_spec("multitorch.linalg") is None,
-    raises=NotImplementedError,
-    reason="orthogonal_ needs multitorch.linalg.qr",
-)
 @pytest.mark.parametrize("shape", [(4, 6), (6, 4), (4, 2, 3), (5, 5)], ids=str)
 def test_orthogonal_rows_or_columns(shape: tuple, oracle: Any) -> None:
     values = []

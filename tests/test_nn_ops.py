@@ -146,9 +146,7 @@ def test_adaptive_pools_of_one_dimension(oracle, device):
 @pytest.mark.parametrize("shape", [(5, 3), (4, 3, 2), (2, 3, 4, 4)])
 def test_batch_norm(oracle, device, shape):
     def train(lib: Any, x: Any, w: Any, b: Any) -> Any:
-        mean, var = (
-            t(3, dtype=lib.float64, device=x.device) for t in (lib.zeros, lib.ones)
-        )
+        mean, var = (t(3, dtype=lib.float64, device=x.device) for t in (lib.zeros, lib.ones))
         y = lib.nn.functional.batch_norm(x, mean, var, w, b, training=True, momentum=0.3)
         return y, mean, var
 

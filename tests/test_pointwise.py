@@ -187,12 +187,16 @@ def order(device: str, code: str = "") -> int:
 
 @pytest.mark.parametrize("name, x", [(n, x) for names, x in UNARY.items() for n in names.split()])
 def test_unary(oracle, device, name, x):
-    compare(oracle, device, lambda lib, x: getattr(lib, name)(x), x, order=order(device, name), tol=2e-8)
+    compare(
+        oracle, device, lambda lib, x: getattr(lib, name)(x), x, order=order(device, name), tol=2e-8
+    )
 
 
 @pytest.mark.parametrize("code, x", LINES)
 def test_lines(oracle, device, code, x):
-    compare(oracle, device, run(code), x, order=order(device, code), tol=2e-6 if "32" in code else 2e-8)
+    compare(
+        oracle, device, run(code), x, order=order(device, code), tol=2e-6 if "32" in code else 2e-8
+    )
 
 
 @pytest.mark.parametrize("code", BINARY)
@@ -210,9 +214,13 @@ def test_positive_operands(oracle, device, code):
     compare(oracle, device, run(code), POSITIVE, ANY[:1] + 3, order=order(device))
 
 
-@pytest.mark.parametrize("code", ["torch.maximum(x, y)", "torch.fmin(x, y)", "x.clamp(y, y)", "x.abs()"])
+@pytest.mark.parametrize(
+    "code", ["torch.maximum(x, y)", "torch.fmin(x, y)", "x.clamp(y, y)", "x.abs()"]
+)
 def test_gradients_at_ties_and_corners(oracle, device, code):
-    compare(oracle, device, run(code), np.array([0.0, 1.0, -1.0]), np.array([0.0, 1.0, 1.0]), order=1)
+    compare(
+        oracle, device, run(code), np.array([0.0, 1.0, -1.0]), np.array([0.0, 1.0, 1.0]), order=1
+    )
 
 
 def test_gradient_of_powers_at_zero(oracle, device):
@@ -239,7 +247,9 @@ def test_node_names(oracle, device, code):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
-@pytest.mark.parametrize("name", ["exp", "log2", "erf", "sigmoid", "sinc", "lgamma", "tanh", "rsqrt"])
+@pytest.mark.parametrize(
+    "name", ["exp", "log2", "erf", "sigmoid", "sinc", "lgamma", "tanh", "rsqrt"]
+)
 def test_gradients_keep_the_dtype(oracle, device, name, dtype):
     found = []
     for lib, dev in ((torch, device), (oracle, "cpu")):
@@ -250,7 +260,9 @@ def test_gradients_keep_the_dtype(oracle, device, name, dtype):
     np.testing.assert_allclose(found[0].float().tolist(), found[1].float().tolist(), rtol=2e-2)
 
 
-@pytest.mark.parametrize("name", ["add", "mul", "sub", "div", "pow", "atan2", "clamp_min", "copysign"])
+@pytest.mark.parametrize(
+    "name", ["add", "mul", "sub", "div", "pow", "atan2", "clamp_min", "copysign"]
+)
 def test_inplace_forms_keep_the_object(oracle, device, name):
     found = []
     for lib, dev in ((torch, device), (oracle, "cpu")):

@@ -68,9 +68,7 @@ def polygamma(x: Array, *, n: int) -> Array:
     wide = x.astype(np.float32) if x.dtype.itemsize == 2 else x
     factor = float((-1) ** (n + 1) * math.factorial(n))
     # `jsp.zeta` is wrong for x below about -8: its first terms are added up here
-    first = lax.fori_loop(
-        0, _SHIFT, lambda k, s: s + (wide + k) ** -(n + 1), jnp.zeros_like(wide)
-    )
+    first = lax.fori_loop(0, _SHIFT, lambda k, s: s + (wide + k) ** -(n + 1), jnp.zeros_like(wide))
     rest = jsp.zeta(jnp.asarray(n + 1, wide.dtype), wide + _SHIFT)
     near = factor * jnp.where(wide < 0, first + rest, 0)
     far = factor * jsp.zeta(jnp.asarray(n + 1, wide.dtype), wide)

@@ -40,9 +40,7 @@ class _Plan:
             (n + lo + hi - d * (k - 1) - 1) // s + 1
             for n, (lo, hi), k, s, d in zip(size, padding, kernel, stride, dilation)
         )
-        shared = tuple(
-            max(n + max(lo, hi), o) for n, (lo, hi), o in zip(size, padding, self.out)
-        )
+        shared = tuple(max(n + max(lo, hi), o) for n, (lo, hi), o in zip(size, padding, self.out))
         self.flat = flat and set(stride) <= {1} and _prod(shared) <= _WASTE * _prod(self.out)
         if self.flat:
             self.padded = self.frame = shared
@@ -62,12 +60,15 @@ class _Plan:
     def offsets(self) -> Iterator[tuple[Sizes, tuple]]:
         """Yield each kernel index with the slices of the padded input that it meets."""
         for index in itertools.product(*map(range, self.kernel)):
-            yield index, (
-                slice(None),
-                slice(None),
-                *(
-                    slice(i * d, i * d + s * (n - 1) + 1, s)
-                    for i, d, s, n in zip(index, self.dilation, self.stride, self.out)
+            yield (
+                index,
+                (
+                    slice(None),
+                    slice(None),
+                    *(
+                        slice(i * d, i * d + s * (n - 1) + 1, s)
+                        for i, d, s, n in zip(index, self.dilation, self.stride, self.out)
+                    ),
                 ),
             )
 
@@ -206,9 +207,7 @@ def conv_weight_grad(
     return total.reshape(outs, channels // groups, *kernel).astype(dtype, copy=False)
 
 
-def im2col(
-    x: Array, *, kernel: Sizes, stride: Sizes, padding: Pads, dilation: Sizes
-) -> Array:
+def im2col(x: Array, *, kernel: Sizes, stride: Sizes, padding: Pads, dilation: Sizes) -> Array:
     plan = _Plan(x.shape[2:], kernel, stride, padding, dilation, flat=False)
     n, channels = x.shape[:2]
     cols = plan.columns(x).reshape(channels * _prod(kernel), n, _prod(plan.out))

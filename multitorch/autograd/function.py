@@ -138,9 +138,7 @@ def _record(
     diff = tuple(
         i
         for i, (t, original) in enumerate(zip(fresh, outs, strict=True))
-        if world.is_tensor(t)
-        and t.dtype.inexact
-        and id(original) not in ctx._non_differentiable
+        if world.is_tensor(t) and t.dtype.inexact and id(original) not in ctx._non_differentiable
     )
     node = Node()
     node.dev = next(t for t in inputs if t is not None)._dev

@@ -22,8 +22,7 @@ def _seed(root: Any, given: Any, create_graph: bool) -> Any:
             raise RuntimeError("grad can be implicitly created only for scalar outputs")
         if root.is_complex():
             raise RuntimeError(
-                "grad can be implicitly created only for real scalar outputs but got "
-                f"{root.dtype}"
+                f"grad can be implicitly created only for real scalar outputs but got {root.dtype}"
             )
         world = tape.Engine.tensor_world
         dev = root._dev
@@ -43,9 +42,7 @@ def _seed(root: Any, given: Any, create_graph: bool) -> Any:
     return given if create_graph else tape.Engine.tensor_world.raw(given)
 
 
-def _roots(
-    outputs: Sequence[Any], gradients: Any, create_graph: bool
-) -> list[tuple[Any, Any]]:
+def _roots(outputs: Sequence[Any], gradients: Any, create_graph: bool) -> list[tuple[Any, Any]]:
     given = [None] * len(outputs) if gradients is None else list(_tuple(gradients))
     if len(given) != len(outputs):
         raise RuntimeError(f"got {len(outputs)} tensors and {len(given)} gradients")
@@ -72,9 +69,7 @@ def backward(
     inputs = _tuple(inputs)
     if not inputs:
         raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
-    found = tape.run_backward(
-        roots, retain_graph=retain, create_graph=create_graph, inputs=inputs
-    )
+    found = tape.run_backward(roots, retain_graph=retain, create_graph=create_graph, inputs=inputs)
     for t, g in zip(inputs, found, strict=True):
         if t._node is not LEAF and g is not None:
             t._accumulate_grad(g, create_graph, True)

@@ -109,9 +109,7 @@ def _in_single(body: Kernel, world: World, arrays: tuple, params: dict, half: np
     result = body(world, *wide, **params)
     if not isinstance(result, (tuple, list)):
         return cast(result, dtype=half) if result.dtype == single else result
-    return tuple(
-        cast(a, dtype=half) if getattr(a, "dtype", None) == single else a for a in result
-    )
+    return tuple(cast(a, dtype=half) if getattr(a, "dtype", None) == single else a for a in result)
 
 
 def generic_bodies() -> dict[str, Kernel]:

@@ -88,6 +88,15 @@ def adjoint(F: Any, x: Array) -> Array:
     return _adjoint(F, x)
 
 
+def pinv(F: Any, x: Array, atol: Array, rtol: Array) -> Array:
+    """`V diag(1/s) Uᴴ`, where what is not above the tolerances counts as 0."""
+    u, s, vh = F.svd(x, full=False)
+    least = F.maximum(rtol * F.amax(s, dim=(len(s.shape) - 1,), keepdim=True), atol)
+    inverse = F.where(F.gt(s, least), 1 / F.where(F.gt(s, least), s, 1), 0)
+    row = F.reshape(inverse, shape=(*inverse.shape[:-1], 1, inverse.shape[-1]))
+    return F.matmul(_adjoint(F, vh) * row, _adjoint(F, u))
+
+
 def as_scalars(F: Any, g: Array) -> Array:
     """One number for each matrix, in a shape that broadcasts with the matrices."""
     return F.reshape(g, shape=(*g.shape, 1, 1))

@@ -41,5 +41,3 @@ def normalize_backward(
         along = F.mean(h * unit, dim=dim, keepdim=True)
         dx = (h - F.mean(h, dim=dim, keepdim=True) - unit * along) * rstd
     return dx, g * unit if needs[1] else g, g
-
-

@@ -85,9 +85,7 @@ def _positions(
     """Where one element of every window lies in the flattened input."""
     flat: Any = 0
     sizes = x.shape[x.ndim - len(size) :]
-    for axis, (i, n, o, s, p, d) in enumerate(
-        zip(index, sizes, size, stride, padding, dilation)
-    ):
+    for axis, (i, n, o, s, p, d) in enumerate(zip(index, sizes, size, stride, padding, dilation)):
         at = F.iota(x, size=o, dtype=np.dtype(np.int64)) * s + (i * d - p)
         at = F.where(at < 0, 0, F.where(at >= n, n - 1, at))
         shape = tuple(o if a == axis else 1 for a in range(len(size)))
@@ -130,8 +128,7 @@ def avg_pool(
 ) -> Array:  # fmt: skip
     """The mean of each window."""
     pads = [
-        (p, _reach(n, o, k, s, p, 1))
-        for n, o, k, s, p in zip(sizes, size, kernel, stride, padding)
+        (p, _reach(n, o, k, s, p, 1)) for n, o, k, s, p in zip(sizes, size, kernel, stride, padding)
     ]
     total = _window_sums(F, _padded(F, x, pads, 0), size, kernel, stride)
     divisor = _divisor(F, x, size, kernel, stride, padding, include, override, sizes)

@@ -121,7 +121,7 @@ class Recording(World):
         return self._input(a).id
 
     def _float(self, a: float) -> int:
-        """Return the number of a Python float; one object, such as a learning rate, is one input."""
+        """Return the number of a Python float; one object (a learning rate, say) is one input."""
         found = self._floats.get(id(a))
         if found is None:
             self.values.append(a)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from multitorch.autograd import no_grad
+from multitorch.ops.decompose import linalg_qr
 from multitorch.tensor import Tensor
 
 _GAINS = {
@@ -232,23 +233,14 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
         raise ValueError("Only tensors with 2 or more dimensions are supported")
     if tensor.numel() == 0:
         return tensor
-    qr = _qr()
     rows, columns = tensor.size(0), tensor.numel() // tensor.size(0)
     with no_grad():
         flat = tensor.new_empty([rows, columns]).normal_(0, 1, generator=generator)
-        q, r = qr(flat.t() if rows < columns else flat)
+        q, r = linalg_qr(flat.t() if rows < columns else flat)
         # QR is unique up to signs: a positive diagonal of R makes Q uniformly distributed.
         q = q * r.diagonal().sign()
         tensor.copy_((q.t() if rows < columns else q).reshape(tensor.shape))
         return tensor.mul_(gain)
-
-
-def _qr() -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    try:
-        from multitorch.linalg import qr
-    except ImportError:
-        raise NotImplementedError("nn.init.orthogonal_ needs multitorch.linalg.qr") from None
-    return qr
 
 
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> Tensor:

@@ -150,9 +150,7 @@ _elu = op("elu", "x alpha scale rate", promote=_real_float).vjp(x=_elu_rule)
 _celu = op("celu", "x alpha scale rate", promote=_real_float, kernel="elu").vjp(x=_elu_rule)
 silu = op("silu", "x", promote=_real_float).vjp(x=lambda F, g, x: F.silu_backward(g, x))
 mish = op("mish", "x", promote=_real_float).vjp(x=lambda F, g, x: F.mish_backward(g, x))
-logsigmoid = op("log_sigmoid", "x", promote=_real_float).vjp(
-    x=lambda F, g, x: g * F.sigmoid(-x)
-)
+logsigmoid = op("log_sigmoid", "x", promote=_real_float).vjp(x=lambda F, g, x: g * F.sigmoid(-x))
 _softplus = op("softplus", "x beta limit", promote=_real_float).vjp(
     x=lambda F, g, x, beta, limit: F.where(x * beta > limit, g, g * F.sigmoid(x * beta))
 )
@@ -227,6 +225,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
             f"Halving dimension must be even, but dimension {at} is size {input.shape[at]}"
         )
     return _glu(input, dim=at)
+
 
 # --- softmax -------------------------------------------------------------------------------------
 

@@ -399,9 +399,7 @@ def _number(value: Any, dtype: Any) -> Any:
     return int(value)
 
 
-_INT_RANGE = {
-    d: (dtypes.iinfo(d).min, dtypes.iinfo(d).max) for d in dtypes.ALL if d.category == 1
-}
+_INT_RANGE = {d: (dtypes.iinfo(d).min, dtypes.iinfo(d).max) for d in dtypes.ALL if d.category == 1}
 
 
 def _same_dtype(op: Op, args: tuple) -> Any:

@@ -360,9 +360,7 @@ _im2col = op(
         dilation=dilation,
     )
 )  # fmt: skip
-_col2im = op(
-    "col2im", "y", promote=_same, broadcasts=False, node="Col2Im", shape=_image_shape
-).vjp(
+_col2im = op("col2im", "y", promote=_same, broadcasts=False, node="Col2Im", shape=_image_shape).vjp(
     y=lambda F, g, kernel, stride, padding, dilation: F.im2col(
         g, kernel=kernel, stride=stride, padding=padding, dilation=dilation
     )

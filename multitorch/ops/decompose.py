@@ -8,6 +8,7 @@ import numpy as np
 
 from multitorch import dtypes
 from multitorch.dtypes import dtype
+from multitorch.ops import apply as dispatch
 from multitorch.ops import return_types
 from multitorch.ops.apply import broadcast_shape, write_out
 from multitorch.ops.op import op
@@ -290,9 +291,42 @@ def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> Any:
     return return_types.svd(u, s, vh.mH)
 
 
+def _pinv_rule(F: Any, g: Any, x: Any, out: Any) -> Any:
+    p, gh = F.adjoint(out), F.adjoint(g)
+    inner = F.matmul(gh, out)
+    outer = F.matmul(inner, p)
+    outside = outer - F.matmul(F.matmul(x, out), outer)
+    beside = F.matmul(F.matmul(p, out), gh - F.matmul(inner, x))
+    return outside + beside - F.adjoint(F.matmul(out, inner))
+
+
+_pinv = op(
+    "pinv", "x atol rtol", promote=_matrix, broadcasts=False, keep="atol rtol",
+    node="LinalgPinv",
+    shape=lambda x, *tolerances: ((*x.shape[:-2], x.shape[-1], x.shape[-2]), x.dtype),
+).vjp(x=_pinv_rule)  # fmt: skip
+
+
+def linalg_pinv(
+    A: Tensor, *, atol: Any = None, rtol: Any = None, hermitian: bool = False,
+    out: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """Return the pseudoinverse; singular values up to max(atol, rtol · the largest) count as 0."""
+    if A.ndim < 2:
+        raise RuntimeError("linalg.pinv: The input tensor A must have at least 2 dimensions.")
+    if hermitian:
+        _square("linalg.pinv", A)
+        A = A.tril() + A.tril(-1).mH
+    if rtol is None:
+        absolute = atol is not None and (isinstance(atol, dispatch.Tensor) or atol > 0)
+        rtol = 0.0 if absolute else max(A.shape[-2:]) * dtypes.finfo(A.dtype).eps
+    bounds = [
+        t.unsqueeze(-1) if isinstance(t, dispatch.Tensor) else float(t or 0) for t in (atol, rtol)
+    ]
+    result = A.mH.contiguous() if 0 in A.shape else _pinv(A, *bounds)
+    return result if out is None else write_out(out, result)
+
+
 def pinv(input: Tensor, rcond: float = 1e-15) -> Tensor:
     """Return the pseudoinverse; singular values up to rcond times the largest count as 0."""
-    u, s, vh = linalg_svd(input, False)
-    small = s <= rcond * s.amax(-1, keepdim=True)
-    inverse = (1 / s.masked_fill(small, 1.0)).masked_fill(small, 0.0)
-    return (vh.mH * inverse.unsqueeze(-2)) @ u.mH
+    return linalg_pinv(input, rtol=rcond)

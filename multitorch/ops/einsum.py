@@ -144,9 +144,7 @@ def _output(output: Labels | None, inputs: list, named: list[Labels], dots: int)
                 f"einsum(): output subscript {_LETTERS[label]} does not appear in the equation for "
                 "any input operand"
             )
-    return tuple(
-        [n for label in output for n in (_ellipsis(dots) if label == _DOTS else (label,))]
-    )
+    return tuple([n for label in output for n in (_ellipsis(dots) if label == _DOTS else (label,))])
 
 
 def _sizes(terms: list[tuple[Labels, Tensor]]) -> dict[int, int]:
@@ -236,9 +234,7 @@ def _finish(labels: Labels, t: Tensor, wanted: Labels, sizes: dict[int, int]) ->
     return t if order == list(range(len(order))) else t.permute(order)
 
 
-def tensordot(
-    a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None
-) -> Tensor:
+def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) -> Tensor:
     """Return the sum of products over `dims`: a number of last and first dimensions, or two lists.
 
     >>> import multitorch as torch
@@ -251,9 +247,7 @@ def tensordot(
         if dims < 0:
             raise RuntimeError(f"tensordot expects dims >= 0, but got dims={dims}")
         if dims > min(a.ndim, b.ndim):
-            raise RuntimeError(
-                f"tensordot expects dims < ndim_a or ndim_b, but got dims={dims}"
-            )
+            raise RuntimeError(f"tensordot expects dims < ndim_a or ndim_b, but got dims={dims}")
         first, second = list(range(-dims, 0)), list(range(dims))
     else:
         first, second = ([d] if isinstance(d, int) else list(d) for d in dims)

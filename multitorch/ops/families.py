@@ -7,9 +7,9 @@ from types import ModuleType
 
 NAMES = (
     "pointwise", "logic", "complex_numbers", "maths", "reduce", "statistics", "scan", "calculus",
-    "sort", "views", "parts", "views_inplace", "shape", "join", "index", "gather", "masks", "creation",
-    "ranges", "linalg",
-    "activation", "conv", "pool", "norm", "loss", "random", "transfer", "writes", "optim",
+    "sort", "views", "parts", "views_inplace", "shape", "join", "index", "gather", "masks",
+    "creation", "ranges", "linalg", "activation", "conv", "pool", "norm", "loss", "random",
+    "transfer", "writes", "optim",
 )  # fmt: skip
 
 

@@ -82,9 +82,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return product if bias is None else product + bias
 
 
-def bilinear(
-    input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None
-) -> Tensor:
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return x1ᵀ W[k] x2 + b[k] for each k; W is (out, in1, in2)."""
     product = einsum("...i,kij,...j->...k", input1, weight, input2)
     return product if bias is None else product + bias

@@ -113,8 +113,7 @@ def _check_classes(x: Tensor, target: Tensor, weight: Tensor | None) -> None:
 def _wrong_target(x: Tensor, target: Tensor, expected: tuple[int, ...]) -> Exception:
     if x.ndim == 1 and target.ndim == 1:
         return ValueError(
-            "For 1D input, 1D target must have size 1, but got target size: "
-            f"{target.shape[0]}"
+            f"For 1D input, 1D target must have size 1, but got target size: {target.shape[0]}"
         )
     if target.ndim and x.shape[0] != target.shape[0]:
         return ValueError(
@@ -163,9 +162,7 @@ def cross_entropy(
     """
     reduction = _reduction(reduction, size_average, reduce)
     if not 0.0 <= label_smoothing <= 1.0:
-        raise RuntimeError(
-            f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}"
-        )
+        raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     if target._dtype.is_floating_point and target._a.shape == input._a.shape:
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing)
     _check_classes(input, target, weight)
@@ -233,10 +230,12 @@ def _scale(g: Any, reduction: str, *shapes: tuple[int, ...]) -> Any:
 
 
 _mse = op("mse_loss", "x y", promote=to_float, shape=_elementwise_shape).vjp(
-    x=lambda F, g, x, y, x_shape, y_shape, reduction: (x - y)
-    * (_scale(g, reduction, x_shape, y_shape) * 2),
-    y=lambda F, g, x, y, x_shape, y_shape, reduction: (y - x)
-    * (_scale(g, reduction, x_shape, y_shape) * 2),
+    x=lambda F, g, x, y, x_shape, y_shape, reduction: (
+        (x - y) * (_scale(g, reduction, x_shape, y_shape) * 2)
+    ),
+    y=lambda F, g, x, y, x_shape, y_shape, reduction: (
+        (y - x) * (_scale(g, reduction, x_shape, y_shape) * 2)
+    ),
 )
 
 

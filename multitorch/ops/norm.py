@@ -42,9 +42,7 @@ _KERNEL_NAMES = {"layer_norm": "LayerNormKernelImpl", "group_norm": "GroupNormKe
 _input_dtype = _InputDtype("input_dtype", lambda name, d: d, fast=real_to_float.fast)
 
 
-def _normalized_shapes(
-    x: Any, weight: Any, bias: Any, *, dim: Sizes, eps: float
-) -> tuple:
+def _normalized_shapes(x: Any, weight: Any, bias: Any, *, dim: Sizes, eps: float) -> tuple:
     d = np.dtype(np.float32) if x.dtype.itemsize == 2 else x.dtype
     stats = reduced_shape(x.shape, dim, True), d
     return (x.shape, x.dtype), stats, stats

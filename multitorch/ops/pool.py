@@ -106,9 +106,7 @@ def _check_input(shape: Sizes, n: int, name: str) -> None:
                 f"Expected 2D or 3D (batch mode) tensor with optional 0 dim batch size for input, "
                 f"but got: {list(shape)}"
             )
-        raise RuntimeError(
-            f"non-empty {n + 1}D or {n + 2}D (batch mode) tensor expected for input"
-        )
+        raise RuntimeError(f"non-empty {n + 1}D or {n + 2}D (batch mode) tensor expected for input")
 
 
 def _geometry(x: Tensor, *arguments: Any) -> dict[str, Sizes]:
@@ -177,9 +175,7 @@ def _max(n: int) -> Any:
         ceil_mode: bool = False,
         return_indices: bool = False,
     ) -> Any:
-        params = _geometry(
-            input, n, name, kernel_size, stride, padding, dilation, ceil_mode
-        )
+        params = _geometry(input, n, name, kernel_size, stride, padding, dilation, ceil_mode)
         return indexed(input, **params) if return_indices else plain(input, **params)
 
     max_pool.__name__ = max_pool.__qualname__ = name

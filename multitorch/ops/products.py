@@ -93,16 +93,12 @@ def _tn_shape(x: Any, y: Any) -> tuple:
 _mm = op("mm", "x y", promote=SAME, broadcasts=False, shape=matrix_shape).vjp(
     x=lambda F, g, y: F.mm_nt(g, y), y=lambda F, g, x: F.mm_tn(x, g)
 )
-mm_nt = op(
-    "mm_nt", "x y", promote=SAME, broadcasts=False, shape=_nt_shape, node="MmBackward0"
-).vjp(
+mm_nt = op("mm_nt", "x y", promote=SAME, broadcasts=False, shape=_nt_shape, node="MmBackward0").vjp(
     x=lambda F, g, y: F.mm(g, y), y=lambda F, g, x: F.mm_tn(g, x)
 )
 _mm_tn = op(
     "mm_tn", "x y", promote=SAME, broadcasts=False, shape=_tn_shape, node="MmBackward0"
-).vjp(
-    x=lambda F, g, y: F.mm_nt(y, g), y=lambda F, g, x: F.mm(x, g)
-)
+).vjp(x=lambda F, g, y: F.mm_nt(y, g), y=lambda F, g, x: F.mm(x, g))
 _matmul = op("matmul", "x y", promote=SAME, shape=matrix_shape, node="UnsafeView").vjp(
     x=lambda F, g, y: F.matmul_nt(g, y), y=lambda F, g, x: F.matmul_tn(x, g)
 )

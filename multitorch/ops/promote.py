@@ -12,9 +12,7 @@ _ALL = frozenset(d for d in dtypes.ALL if d.np is not None and not d.name.starts
 _INEXACT = frozenset(d for d in _ALL if d.inexact)
 _NATIVE_FLOAT = frozenset((dtypes.float32, dtypes.float64))
 _NATIVE_INEXACT = _NATIVE_FLOAT | {dtypes.complex64, dtypes.complex128}
-_NATIVE_INT = frozenset(
-    (dtypes.uint8, dtypes.int8, dtypes.int16, dtypes.int32, dtypes.int64)
-)
+_NATIVE_INT = frozenset((dtypes.uint8, dtypes.int8, dtypes.int16, dtypes.int32, dtypes.int64))
 NOTHING: frozenset[dtype] = frozenset()
 
 
@@ -52,7 +50,7 @@ class Promotion:
 
 def not_implemented(op: str, d: dtype) -> RuntimeError:
     """Return PyTorch's error for an op that lacks a dtype."""
-    return NotImplementedError(f'"{op}_cpu" not implemented for \'{d.scalar_name}\'')
+    return NotImplementedError(f"\"{op}_cpu\" not implemented for '{d.scalar_name}'")
 
 
 def _arithmetic(op: str, d: dtype) -> dtype:

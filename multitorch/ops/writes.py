@@ -68,9 +68,7 @@ def fill_(self: Any, value: Any) -> Any:
     elif not isinstance(value, (int, float, complex, np.generic)):
         raise TypeError(f"fill_(): argument 'value' must be Number, not {type(value).__name__}")
     elif isinstance(value, complex) and not self._dtype.is_complex:
-        raise RuntimeError(
-            f"value cannot be converted to type {self._dtype.name} without overflow"
-        )
+        raise RuntimeError(f"value cannot be converted to type {self._dtype.name} without overflow")
     return commit(self, apply_general(_fill, (self, value), {}))
 
 
