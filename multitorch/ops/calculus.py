@@ -63,6 +63,9 @@ def gradient(
     spacing = 1 if spacing is None else spacing
     dims = range(input._a.ndim) if dim is None else [dim] if isinstance(dim, int) else dim
     dims = [wrap_dim(d, input._a.ndim) for d in dims]
+    for d in dims:
+        if dims.count(d) > 1:
+            raise RuntimeError(f"dim {d} appears multiple times in the list of dims")
     spacings = list(spacing) if isinstance(spacing, (tuple, list)) else [spacing] * len(dims)
     if len(spacings) != len(dims):
         raise RuntimeError(
@@ -129,6 +132,25 @@ def cumulative_trapezoid(y: Any, x: Any = None, *, dx: Any = None, dim: int = -1
 # --- covariance ----------------------------------------------------------------------------------
 
 
+def _check_weights(x: Any, **weights: Any) -> None:
+    count = x._a.shape[-1] if x._a.ndim else 1
+    for name, w in weights.items():
+        if w is None:
+            continue
+        if w._a.ndim > 1:
+            raise RuntimeError(f"cov(): expected {name} to have one or fewer dimensions")
+        if w._dtype.inexact == (name == "fweights"):
+            kind = "integral" if name == "fweights" else "floating point"
+            raise RuntimeError(f"cov(): expected {name} to have {kind} dtype")
+        if w.numel() != count:
+            raise RuntimeError(
+                f"cov(): expected {name} to have the same numel as there are observations in the "
+                f"input but got {w.numel()} != {count}"
+            )
+        if w.numel() and bool((w < 0).any()):
+            raise RuntimeError(f"cov(): {name} cannot be negative")
+
+
 def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = None) -> Any:
     """Return the covariance matrix of variables in rows, observations in columns."""
     if input._a.ndim > 2:
@@ -139,6 +161,7 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
     x = input.reshape(1, -1) if input._a.ndim < 2 else input
     if not x._dtype.inexact:
         x = x.to(dtypes.get_default_dtype())
+    _check_weights(input, fweights=fweights, aweights=aweights)
     weights = fweights if aweights is None else aweights
     if fweights is not None and aweights is not None:
         weights = fweights * aweights
@@ -165,6 +188,10 @@ def corrcoef(input: Any) -> Any:
 
 def renorm(input: Any, p: float, dim: int, maxnorm: float, *, out: Any = None) -> Any:
     """Scale each slice along `dim` whose p-norm exceeds `maxnorm` down to it."""
+    if input._a.ndim < 2:
+        raise RuntimeError(
+            f"renorm: input needs at least 2 dimensions, got {input._a.ndim} dimensions"
+        )
     d = wrap_dim(dim, input._a.ndim)
     others = tuple(i for i in range(input._a.ndim) if i != d)
     size = vector_norm(input, p, others, keepdim=True)
@@ -177,8 +204,9 @@ def renorm(input: Any, p: float, dim: int, maxnorm: float, *, out: Any = None) -
 
 
 def histogram(
-    input: Any, bins: Any, *, range: Any = None, weight: Any = None, density: bool = False
-) -> Any:
+    input: Any, bins: Any, *, range: Any = None, weight: Any = None, density: bool = False,
+    out: Any = None,
+) -> Any:  # fmt: skip
     """Return (hist, bin_edges): how many elements, or how much weight, fall between edges."""
     x = input.reshape(-1)
     if isinstance(bins, dispatch.Tensor):
@@ -198,7 +226,8 @@ def histogram(
     hist = x.new_zeros(count).scatter_add(0, place, amount)
     if density:
         hist = hist / hist.sum() / diff(edges)
-    return return_types.histogram(hist, edges)
+    result = return_types.histogram(hist, edges)
+    return result if out is None else write_out(out, result)
 
 
 def _place(x: Any, edges: Any, count: int) -> Any:

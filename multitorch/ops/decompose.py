@@ -91,10 +91,11 @@ def det(A: Tensor, *, out: Tensor | None = None) -> Tensor:
     return result if out is None else write_out(out, result)
 
 
-def slogdet(A: Tensor) -> Any:
+def slogdet(A: Tensor, *, out: Any = None) -> Any:
     """Return the sign and the logarithm of the absolute value of determinants."""
     _square("linalg.slogdet", A)
-    return return_types.linalg_slogdet(*_slogdet(A))
+    result = return_types.linalg_slogdet(*_slogdet(A))
+    return result if out is None else write_out(out, result)
 
 
 def logdet(input: Tensor) -> Tensor:
@@ -125,11 +126,14 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True, out: Tensor | None = None)
     return result if out is None else write_out(out, result)
 
 
-def matrix_power(A: Tensor, n: int) -> Tensor:
+def matrix_power(A: Tensor, n: int, *, out: Tensor | None = None) -> Tensor:
     """Return the n-th power of square matrices."""
     _square("linalg.matrix_power", A)
-    if n < 0:
-        return matrix_power(inv(A), -n)
+    result = _power(A, n) if n >= 0 else _power(inv(A), -n)
+    return result if out is None else write_out(out, result)
+
+
+def _power(A: Tensor, n: int) -> Tensor:
     result = None
     while n:
         if n & 1:
@@ -196,7 +200,7 @@ _qr = op(
 ).vjps(_qr_rule)
 
 
-def linalg_qr(A: Tensor, mode: str = "reduced") -> Any:
+def linalg_qr(A: Tensor, mode: str = "reduced", *, out: Any = None) -> Any:
     """Return Q with orthonormal columns and upper triangular R with A = Q R."""
     if mode not in ("reduced", "complete", "r"):
         raise RuntimeError(
@@ -211,12 +215,13 @@ def linalg_qr(A: Tensor, mode: str = "reduced") -> Any:
             "linalg.qr: the derivative needs mode='reduced' and at least as many rows as columns"
         )
     q, r = _qr(A, mode="complete" if mode == "complete" else "reduced")
-    return return_types.linalg_qr(A.new_empty(0) if mode == "r" else q, r)
+    result = return_types.linalg_qr(A.new_empty(0) if mode == "r" else q, r)
+    return result if out is None else write_out(out, result)
 
 
-def qr(input: Tensor, some: bool = True) -> Any:
+def qr(input: Tensor, some: bool = True, *, out: Any = None) -> Any:
     """Return `linalg.qr`; with some=False the complete one."""
-    return linalg_qr(input, "reduced" if some else "complete")
+    return linalg_qr(input, "reduced" if some else "complete", out=out)
 
 
 def _eigh_rule(F: Any, g: Any, values: Any, vectors: Any) -> tuple:
@@ -236,19 +241,21 @@ _eigh = op(
 ).vjps(_eigh_rule)  # fmt: skip
 
 
-def eigh(A: Tensor, UPLO: str = "L") -> Any:
+def eigh(A: Tensor, UPLO: str = "L", *, out: Any = None) -> Any:
     """Return eigenvalues (ascending) and eigenvectors of Hermitian matrices.
 
     Only one triangle is read.
     """
     _square("linalg.eigh", A)
     # the kernel reads the lower triangle; the gradient is that of the whole matrix
-    return return_types.linalg_eigh(*_eigh(A if UPLO.upper() == "L" else A.mH))
+    result = return_types.linalg_eigh(*_eigh(A if UPLO.upper() == "L" else A.mH))
+    return result if out is None else write_out(out, result)
 
 
-def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
+def eigvalsh(A: Tensor, UPLO: str = "L", *, out: Tensor | None = None) -> Tensor:
     """Return the ascending eigenvalues of Hermitian matrices."""
-    return eigh(A, UPLO)[0]
+    result = eigh(A, UPLO)[0]
+    return result if out is None else write_out(out, result)
 
 
 def _svd_shape(x: Any, *, full: bool) -> tuple:
@@ -268,27 +275,32 @@ _svd = op(
 ).vjps(_svd_rule)  # fmt: skip
 
 
-def linalg_svd(A: Tensor, full_matrices: bool = True) -> Any:
+def linalg_svd(A: Tensor, full_matrices: bool = True, *, out: Any = None) -> Any:
     """Return U, S and Vᴴ with A = U diag(S) Vᴴ."""
     if A.ndim < 2:
         raise RuntimeError("linalg.svd: The input tensor A must have at least 2 dimensions.")
     full = full_matrices and A.shape[-1] != A.shape[-2]
     if full and A.requires_grad:
         raise NotImplementedError("linalg.svd: the derivative needs full_matrices=False")
-    return return_types.linalg_svd(*_svd(A, full=full))
+    result = return_types.linalg_svd(*_svd(A, full=full))
+    return result if out is None else write_out(out, result)
 
 
-def svdvals(A: Tensor) -> Tensor:
+def svdvals(A: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the descending singular values."""
-    return linalg_svd(A, False)[1]
+    result = linalg_svd(A, False)[1]
+    return result if out is None else write_out(out, result)
 
 
-def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> Any:
+def svd(
+    input: Tensor, some: bool = True, compute_uv: bool = True, *, out: Any = None
+) -> Any:
     """Return U, S and V with input = U diag(S) Vᴴ."""
     u, s, vh = linalg_svd(input, not some)
     if not compute_uv:
         u, vh = u.new_zeros(u.shape), vh.new_zeros(vh.shape)
-    return return_types.svd(u, s, vh.mH)
+    result = return_types.svd(u, s, vh.mH)
+    return result if out is None else write_out(out, result)
 
 
 def _pinv_rule(F: Any, g: Any, x: Any, out: Any) -> Any:
@@ -307,6 +319,10 @@ _pinv = op(
 ).vjp(x=_pinv_rule)  # fmt: skip
 
 
+def _tolerance(given: Any) -> Any:
+    return given.unsqueeze(-1) if isinstance(given, dispatch.Tensor) else float(given or 0)
+
+
 def linalg_pinv(
     A: Tensor, *, atol: Any = None, rtol: Any = None, hermitian: bool = False,
     out: Tensor | None = None,
@@ -316,13 +332,12 @@ def linalg_pinv(
         raise RuntimeError("linalg.pinv: The input tensor A must have at least 2 dimensions.")
     if hermitian:
         _square("linalg.pinv", A)
-        A = A.tril() + A.tril(-1).mH
+        half = A.tril(-1) + A.tril().triu() / 2  # the lower triangle stands for the whole
+        A = half + half.mH
     if rtol is None:
         absolute = atol is not None and (isinstance(atol, dispatch.Tensor) or atol > 0)
         rtol = 0.0 if absolute else max(A.shape[-2:]) * dtypes.finfo(A.dtype).eps
-    bounds = [
-        t.unsqueeze(-1) if isinstance(t, dispatch.Tensor) else float(t or 0) for t in (atol, rtol)
-    ]
+    bounds = [_tolerance(atol), _tolerance(rtol)]
     result = A.mH.contiguous() if 0 in A.shape else _pinv(A, *bounds)
     return result if out is None else write_out(out, result)
 

@@ -55,6 +55,11 @@ def tensors_only(name: str, function: Callable) -> Callable:
     """Return a binary function that refuses numbers, as PyTorch does."""
 
     def checked(input: Any, other: Any, *, out: Any = None) -> Any:
+        if input.__class__ in (int, float, complex, bool):
+            raise TypeError(
+                f"{name}(): argument 'input' (position 1) must be Tensor, not "
+                f"{type(input).__name__}"
+            )
         if other.__class__ in (int, float, complex, bool):
             raise TypeError(
                 f"{name}(): argument 'other' (position 2) must be Tensor, not "

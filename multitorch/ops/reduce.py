@@ -219,7 +219,7 @@ def _extreme(name: str, whole: Callable, along: Callable, pairwise: str) -> Call
             _ordered(name, input)
             t = whole(input)
             return t if out is None else write_out(out, t)
-        if isinstance(dim, dispatch.Tensor):
+        if isinstance(dim, dispatch.Tensor):  # refuses an input that is a number
             return getattr(logic, pairwise)(input, dim, out=out)
         _ordered(name, input)
         d = wrap_dim(dim, input._a.ndim)

@@ -204,7 +204,8 @@ def norm(
     if p == "nuc":
         from multitorch.ops.matrix_norm import matrix_norm
 
-        return matrix_norm(input, "nuc", (-2, -1) if dim is None else dim, keepdim)
+        dims = (-2, -1) if dim is None else dim
+        return matrix_norm(input, "nuc", dims, keepdim, dtype=dtype, out=out)
     if isinstance(p, str) and p != "fro":
         raise RuntimeError(f"only valid string values are 'fro' and 'nuc', found: {p}")
     order = 2.0 if p is None or p == "fro" else float(p)

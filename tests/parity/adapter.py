@@ -115,6 +115,9 @@ def to_multitorch(value: Any, device: str) -> Any:
 
 def _tensor(t: torch.Tensor, device: str) -> Any:
     """Return the same values; a part of a larger memory is a part of such a memory again."""
+    if t.is_meta:
+        dtype = to_multitorch(t.dtype, device)
+        return multitorch.empty(tuple(t.shape), dtype=dtype, device="meta")
     held = t.untyped_storage().nbytes() // t.element_size()
     if held == t.numel() or t.is_conj() or t.is_neg():
         return multitorch.tensor(to_numpy(t), device=device)

@@ -54,6 +54,11 @@ GAPS: dict[str, str] = {
         gradient-second linalg.norm cpu
         gradient-second linalg.norm-subgradients_at_zero cpu
     """,
+    "a norm over a dimension without elements is refused": """
+        forward-float32 linalg.norm-subgradients_at_zero *
+        forward-complex64 linalg.norm-subgradients_at_zero cpu
+        out linalg.norm-subgradients_at_zero cpu
+    """,
     "out= that PyTorch's documentation does not mention": """
         out isin cpu
         out narrow_copy cpu
@@ -67,6 +72,7 @@ GAPS: dict[str, str] = {
         out slice_scatter cpu
     """,
     "an out= that overlaps an operand is not refused: the result is right all the same": """
+        errors cat cpu
         errors gather cpu
         errors index_select cpu
         errors kthvalue cpu
@@ -87,6 +93,22 @@ GAPS: dict[str, str] = {
         errors __rmul__ cpu
         errors __ror__ cpu
         errors __rxor__ cpu
+        errors clamp_max cpu
+        errors clamp_min cpu
+        errors copysign cpu
+        errors eq cpu
+        errors fmod cpu
+        errors gcd cpu
+        errors ge cpu
+        errors gt cpu
+        errors lcm cpu
+        errors ldexp cpu
+        errors le cpu
+        errors logical_and cpu
+        errors logical_or cpu
+        errors logical_xor cpu
+        errors lt cpu
+        errors ne cpu
         errors rsub cpu
     """,
 }

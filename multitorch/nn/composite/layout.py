@@ -26,6 +26,8 @@ def embedding(
 
     ``padding_idx`` gets no gradient; rows longer than ``max_norm`` are first shortened in place.
     """
+    if weight.dim() != 2:
+        raise RuntimeError("'weight' must be 2-D")
     rows = weight.size(0)
     if padding_idx is not None:
         if not -rows <= padding_idx < rows:
