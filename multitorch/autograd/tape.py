@@ -182,10 +182,11 @@ last_write = -1
 _log: dict[int, tuple[Any, int, Any]] = {}  # id(buffer) -> (weak reference, number, place)
 
 
-def log_write(buffer: Any, place: tuple[Any, int] | None = None) -> None:
+def log_write(buffer: Any, place: tuple[Any, int] | None = None, since: int | None = None) -> None:
     """Note that `buffer` was overwritten (or, for immutable arrays, superseded) just now.
 
-    The place is the nearest frame outside this package, unless the caller knows it already.
+    The place is the nearest frame outside this package, unless the caller knows it already. Nodes
+    made after the number `since` belong to the write itself, and may use the array from before it.
     """
     global last_write
     last_write = next_seq()
@@ -198,7 +199,8 @@ def log_write(buffer: Any, place: tuple[Any, int] | None = None) -> None:
             reference = weakref.ref(buffer, lambda _, key=key: _log.pop(key, None))
         except TypeError:
             return
-    _log[key] = (reference, last_write, place or user_place(sys._getframe(1)))
+    number = last_write if since is None else since
+    _log[key] = (reference, number, place or user_place(sys._getframe(1)))
 
 
 _ROOT = __file__.rpartition("autograd")[0]

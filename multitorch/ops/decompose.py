@@ -292,9 +292,7 @@ def svdvals(A: Tensor, *, out: Tensor | None = None) -> Tensor:
     return result if out is None else write_out(out, result)
 
 
-def svd(
-    input: Tensor, some: bool = True, compute_uv: bool = True, *, out: Any = None
-) -> Any:
+def svd(input: Tensor, some: bool = True, compute_uv: bool = True, *, out: Any = None) -> Any:
     """Return U, S and V with input = U diag(S) Vᴴ."""
     u, s, vh = linalg_svd(input, not some)
     if not compute_uv:

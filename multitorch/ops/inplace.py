@@ -104,8 +104,11 @@ def write_result(
 ) -> Any:
     """Compute `function(x, ...)` and store the result in `x`."""
     check_writable(x)
-    operand = x
-    if world_for(x._dev).mutable and wants_grad((x, *args, *kwargs.values())):
+    operand, since = x, next_seq()
+    world = world_for(x._dev)
+    # the nodes of a composite are older than the write, even where that makes a new array
+    composite = getattr(function, "op", None) is None and not world.records
+    if (world.mutable or composite) and wants_grad((x, *args, *kwargs.values())):
         # the rules need the values from before the write
         args = tuple([_apart_from(x, t) for t in args])
         if saves_input:
@@ -122,10 +125,10 @@ def write_result(
             f"output with shape {list(x.shape)} doesn't match the broadcast shape "
             f"{list(result.shape)}"
         )
-    return commit(x, result)
+    return commit(x, result, since)
 
 
-def commit(x: Any, result: Any) -> Any:
+def commit(x: Any, result: Any, since: int | None = None) -> Any:
     """Give `x` the value and history of `result`, which has its shape; update its alias group."""
     if result._dtype is not x._dtype:
         result = dispatch.Tensor.to(result, x._dtype)
@@ -138,7 +141,7 @@ def commit(x: Any, result: Any) -> Any:
         x._a = world.write(x._a, raw)
         log_write(buffer)
     else:
-        _store_value(world, x, raw)
+        _store_value(world, x, raw, since)
     if node.__class__ is Node and node.saved is not None:
         # what this call saved is the state after the write: the node is younger than the write
         node.seq = next_seq()
@@ -148,11 +151,11 @@ def commit(x: Any, result: Any) -> Any:
     return x
 
 
-def _store_value(world: Any, x: Any, raw: Any) -> None:
+def _store_value(world: Any, x: Any, raw: Any, since: int | None) -> None:
     """Store into an immutable group: the base first, then every other live view."""
     base = x if x._view is None else x._view[0]
     held = dispatch.raw_of(base, base._dev, world)
-    log_write(held)
+    log_write(held, since=since)
     if x._view is None:
         base._a = raw
     else:
@@ -160,10 +163,10 @@ def _store_value(world: Any, x: Any, raw: Any) -> None:
         base._a = put_back(world, held, steps, world.cast(raw, dtype=x._dtype.numpy()))
     for t in live_views(base):
         if t is not x:
-            log_write(dispatch.raw_of(t, t._dev, world))
+            log_write(dispatch.raw_of(t, t._dev, world), since=since)
             t._a = replay(world, base._a, t._view[1])
     if x is not base:
-        log_write(dispatch.raw_of(x, x._dev, world))
+        log_write(dispatch.raw_of(x, x._dev, world), since=since)
         x._a = raw
 
 

@@ -13,7 +13,7 @@ GAPS: dict[str, str] = {
         * chalf *
     """,
     "sparse tensors do not exist here": """
-        forward-float32 nn.functional.embedding *
+        forward-float32 nn.functional.embedding cpu
         forward-bfloat16 nn.functional.embedding cpu
     """,
     "not implemented for complex numbers": """

@@ -98,7 +98,8 @@ def dropout1d(
         )
     if input.dim() == 3:
         return _feature_dropout(input, p, training, inplace)
-    return _feature_dropout(input.unsqueeze(0), p, training, inplace).squeeze(0)
+    result = _feature_dropout(input.unsqueeze(0), p, training, inplace)
+    return input if inplace else result.squeeze(0)
 
 
 def dropout2d(
@@ -133,5 +134,6 @@ def dropout3d(
     """Zero whole channels of an (N, C, D, H, W) or (C, D, H, W) input."""
     _check_probability(p)
     if input.dim() == 4:
-        return _feature_dropout(input.unsqueeze(0), p, training, inplace).squeeze(0)
+        result = _feature_dropout(input.unsqueeze(0), p, training, inplace)
+        return input if inplace else result.squeeze(0)
     return _feature_dropout(input, p, training, inplace)
