@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from multitorch.nn import functional as F
-from multitorch.nn.composite.loss import legacy_reduction
 from multitorch.nn.module import Module
+from multitorch.ops.loss import legacy_reduction
 from multitorch.tensor import Tensor
 
 

@@ -18,10 +18,15 @@ Tensor = Any
 REDUCTIONS = ("none", "mean", "sum")
 
 
-def _reduction(reduction: str, size_average: bool | None, reduce: bool | None) -> str:
+def legacy_reduction(
+    size_average: bool | None,
+    reduce: bool | None,
+    reduction: str,
+    allowed: tuple[str, ...] = (*REDUCTIONS, "batchmean"),
+) -> str:
     """Check a reduction, and read PyTorch's older arguments size_average and reduce."""
     if size_average is None and reduce is None:
-        if reduction not in REDUCTIONS:
+        if reduction not in allowed:
             raise ValueError(f"{reduction} is not a valid value for reduction")
         return reduction
     size_average = True if size_average is None else size_average
@@ -138,7 +143,7 @@ def nll_loss(
 
     The mean divides by the sum of the weights of the targets that count.
     """
-    reduction = _reduction(reduction, size_average, reduce)
+    reduction = legacy_reduction(size_average, reduce, reduction, REDUCTIONS)
     _check_classes(input, target, weight)
     function = _nll["nll_loss" if input.ndim <= 2 else "nll_loss2d"]
     return function(input, target, weight, reduction=reduction, ignore=ignore_index)
@@ -160,7 +165,7 @@ def cross_entropy(
     >>> torch.nn.functional.cross_entropy(torch.zeros(1, 2), torch.tensor([1]))
     tensor(0.6931)
     """
-    reduction = _reduction(reduction, size_average, reduce)
+    reduction = legacy_reduction(size_average, reduce, reduction, REDUCTIONS)
     if not 0.0 <= label_smoothing <= 1.0:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     if target._dtype.is_floating_point and target._a.shape == input._a.shape:
@@ -263,7 +268,7 @@ def mse_loss(
     >>> torch.nn.functional.mse_loss(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 4.0]))
     tensor(2.)
     """
-    reduction = _reduction(reduction, size_average, reduce)
+    reduction = legacy_reduction(size_average, reduce, reduction, REDUCTIONS)
     _warn_sizes(input, target)
     if weight is None:
         return _mse(input, target, reduction=reduction)
@@ -287,7 +292,7 @@ def l1_loss(
     weight: Tensor | None = None,
 ) -> Tensor:
     """Return the absolute difference."""
-    reduction = _reduction(reduction, size_average, reduce)
+    reduction = legacy_reduction(size_average, reduce, reduction, REDUCTIONS)
     _warn_sizes(input, target)
     loss = (input - target).abs()
     if weight is not None:
@@ -331,7 +336,7 @@ def binary_cross_entropy(
     reduction: str = "mean",
 ) -> Tensor:
     """Return -(y log x + (1 - y) log(1 - x)) for probabilities x; logarithms stop at -100."""
-    reduction = _reduction(reduction, size_average, reduce)
+    reduction = legacy_reduction(size_average, reduce, reduction, REDUCTIONS)
     if input.shape != target.shape:
         raise ValueError(
             f"Using a target size ({target.size()}) that is different to the input size "
@@ -354,7 +359,7 @@ def binary_cross_entropy_with_logits(
     pos_weight: Tensor | None = None,
 ) -> Tensor:
     """Return the binary cross entropy of sigmoid(x); `pos_weight` multiplies the term of y."""
-    reduction = _reduction(reduction, size_average, reduce)
+    reduction = legacy_reduction(size_average, reduce, reduction, REDUCTIONS)
     if input.shape != target.shape:
         raise ValueError(
             f"Target size ({target.size()}) must be the same as input size ({input.size()})"

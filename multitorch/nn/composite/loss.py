@@ -9,6 +9,7 @@ from collections.abc import Callable
 from multitorch.nn.composite.distance import pairwise_distance
 from multitorch.ops.activation import logsigmoid, relu
 from multitorch.ops.join import broadcast_tensors
+from multitorch.ops.loss import legacy_reduction
 from multitorch.tensor import Tensor
 
 
@@ -21,22 +22,6 @@ def reduce_loss(loss: Tensor, reduction: str) -> Tensor:
     if reduction == "none":
         return loss
     raise ValueError(f"{reduction} is not a valid value for reduction")
-
-
-def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
-    """Read PyTorch's older arguments size_average and reduce."""
-    if size_average is None and reduce is None:
-        if reduction not in ("mean", "sum", "none", "batchmean"):
-            raise ValueError(f"{reduction} is not a valid value for reduction")
-        return reduction
-    size_average = True if size_average is None else size_average
-    reduce = True if reduce is None else reduce
-    new = ("mean" if size_average else "sum") if reduce else "none"
-    warnings.warn(
-        f"size_average and reduce args will be deprecated, please use reduction='{new}' instead.",
-        stacklevel=3,
-    )
-    return new
 
 
 def _same_shape(input: Tensor, target: Tensor) -> tuple[Tensor, ...]:
