@@ -33,7 +33,7 @@ class Tensor:
     tensor(5.)
     """
 
-    __slots__ = ("__dict__", "__weakref__", "_a", "_dev", "_dtype", "_node", "_view")
+    __slots__ = ("__dict__", "__weakref__", "_a", "_dev", "_dtype", "_node", "_view", "_views")
     _a: Any
     """The raw array of the backend."""
     _dev: Device
@@ -42,10 +42,11 @@ class Tensor:
     """None, LEAF for a leaf that requires grad, or the tape's node."""
     _view: Any
     """None, or (base, steps, root, root_steps): see `multitorch.ops.view`."""
+    _views: list | None
+    """Weak references to the tensors that are views of this one."""
 
     # rarely set: instances that do so keep them in their __dict__
     _grad: Tensor | None = None
-    _views: list | None = None
     _hooks: dict | None = None
     _post_hooks: dict | None = None
     _version = 0
@@ -95,7 +96,7 @@ class Tensor:
         """Return an alias of this tensor whose class is `cls`."""
         t = object.__new__(cls)
         t._a, t._dev, t._dtype, t._node = self._a, self._dev, self._dtype, self._node
-        t._view = None
+        t._view = t._views = None
         return t
 
     # --- what it is

@@ -71,6 +71,9 @@ class NumpyBackend(Backend):
     def is_contiguous(self, a: np.ndarray) -> bool:
         return a.flags.c_contiguous
 
+    def reshaped_in_place(self, a: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
+        return a.reshape(shape) if a.flags.c_contiguous else None
+
     def data_ptr(self, a: np.ndarray) -> int:
         return a.__array_interface__["data"][0]
 

@@ -42,6 +42,8 @@ def _restrided(x, shape, strides, start=0):
 def expand(x, *, shape):
     missing = len(shape) - x.ndim
     strides = x.strides
+    if shape[missing:] == x.shape and x.flags.c_contiguous:
+        return _array(shape, x.dtype, x, 0, (0,) * missing + strides)
     if shape[missing:] != x.shape:
         pairs = zip(shape[missing:], x.shape, strides, strict=True)
         strides = tuple([stride if n == held else 0 for n, held, stride in pairs])
@@ -93,6 +95,12 @@ def select_backward(x, index, *, shape, dim):
     return out
 
 
+def part_backward(x, *, key, shape):
+    out = np.zeros(shape, x.dtype)
+    out[key] = x
+    return out
+
+
 def diagonal(x, *, offset, dim1, dim2):
     out = x.diagonal(offset, dim1, dim2)
     if x.flags.writeable:
@@ -125,6 +133,22 @@ def unfold(x, *, dim, size, step):
     window = strides[dim]
     strides[dim] *= step
     return _restrided(x, (*shape, size), (*strides, window))
+
+
+def unfold_backward(x, *, shape, dim, size, step):
+    """Add up windows where they came from, in as few pieces that do not overlap as there can be."""
+    if not shape:
+        return np.add.reduce(x, dtype=x.dtype)
+    out = np.zeros(shape, x.dtype)
+    windows, count = unfold(out, dim=dim, size=size, step=step), x.shape[dim]
+    if count * step < size:
+        for i in range(count):
+            one = (_ALL,) * dim + (i,)
+            windows[one] += x[one]
+    else:
+        for first in range(0, size, step):
+            windows[..., first : first + step] += x[..., first : first + step]
+    return out
 
 
 def view_dtype(x, *, dtype, old):

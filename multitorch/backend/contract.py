@@ -22,6 +22,10 @@ class KernelNotFound(NotImplementedError):
     """Raised when a backend lacks a primitive kernel."""
 
 
+class LinAlgError(RuntimeError):
+    """Raised for a matrix that an operation of linear algebra cannot handle, a singular one say."""
+
+
 Meta = tuple[tuple[int, ...], np.dtype] | None
 
 
@@ -55,6 +59,8 @@ class World:
     """Whether values are tensors (the differentiable ops) or raw arrays."""
     records = False
     """Whether calls are put into a graph instead of being computed."""
+    mutable = False
+    """Whether arrays are memory that views alias and writes change (NumPy), or values (JAX)."""
     fuses_rules = False
     """Whether `vjp` should see a node whole (JAX jits its rules together)."""
 
@@ -127,8 +133,6 @@ class Backend(World):
     """
 
     name: str = ""
-    mutable: bool = False
-    """Whether arrays are memory that views alias and writes change (NumPy), or values (JAX)."""
     array_types: tuple[type, ...] = ()
     compiles_with: str = ""
     """The device type whose backend compiles recorded programs for this one; "" for itself."""
@@ -189,6 +193,10 @@ class Backend(World):
 
     def is_contiguous(self, a: Array) -> bool | None:
         """Whether the elements lie in row-major order without gaps; None without strides."""
+        return None
+
+    def reshaped_in_place(self, a: Array, shape: tuple[int, ...]) -> Array | None:
+        """Return memory without gaps seen in another shape, None where that needs a closer look."""
         return None
 
     def data_ptr(self, a: Array) -> int:

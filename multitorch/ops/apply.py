@@ -17,6 +17,7 @@ from multitorch.autograd.tape import LEAF, USER_FILES, Node, Output, next_seq, u
 from multitorch.backend.registry import ARRAY_TYPES
 from multitorch.dtypes import bool_, from_numpy_dtype
 from multitorch.ops.op import Op
+from multitorch.ops.overlap import refuse_overlap
 from multitorch.promotion import DIMENSIONED, NUMBER, ZERO_DIM
 
 Tensor: Any = None  # bound by multitorch.tensor
@@ -36,10 +37,14 @@ def bind_tensor_class(cls: type) -> None:
 def make_apply(op: Op) -> Callable:
     """Return the function that applies `op`, specialised by its number of operands."""
     count = len(op.args)
-    if len(op.outs) > 1 or op.variadic or op.keep or count > 2:
+    if len(op.outs) > 1 or op.variadic or count > 3:
         return _several(op)
+    if count == 3 and op.args[1] not in op.keep:
+        return _ternary(op)
     if op.promote is None:
-        return _unary_with_params(op) if count == 1 else _several(op)
+        return _unary_with_params(op) if count == 1 else _binary_with_params(op)
+    if op.keep:
+        return _several(op)
     simple = op.joint is None and all(kind in ("arg", "out") for kind, _ in op.plan)
     if not simple:
         return _several(op)
@@ -161,7 +166,7 @@ def _unary(op: Op) -> Callable:
         t._a = a
         t._dev = dev
         t._dtype = bool_ if out_bool else dtype
-        t._view = None
+        t._view = t._views = None
         node = x._node
         if node is not None and records and (not modes.off_threads or modes.is_grad_enabled()):
             n = t._node = _new(Node)
@@ -227,7 +232,7 @@ def _binary(op: Op) -> Callable:
         t._a = a
         t._dev = dev
         t._dtype = bool_ if out_bool else dtype
-        t._view = None
+        t._view = t._views = None
         x_node = x._node
         if (
             (x_node is not None or y_node is not None)
@@ -289,7 +294,7 @@ def _unary_with_params(op: Op) -> Callable:
         t._a = a
         t._dev = dev
         t._dtype = x._dtype if a.dtype is xa.dtype else from_numpy_dtype[a.dtype]
-        t._view = None
+        t._view = t._views = None
         node = x._node
         if (
             node is not None
@@ -311,6 +316,133 @@ def _unary_with_params(op: Op) -> Callable:
 
     function.__name__ = function.__qualname__ = op.name
     return function
+
+
+def _binary_with_params(op: Op) -> Callable:
+    """Two tensors of one device that need no promotion, such as data and an index."""
+    kernels, records = op.kernels, bool(op.diff_outs)
+
+    def function(input: Any, other: Any, *, out: Any = None, **params: Any) -> Any:
+        x = input
+        y = other
+        if capturing or out is not None:
+            return apply_general(op, (x, y), params, out)
+        try:
+            dev = x._dev
+            if y._dev is not dev:
+                return apply_general(op, (x, y), params)
+            xa = x._a
+            ya = y._a
+            a = kernels[dev](xa, ya, **params)
+        except Exception:
+            return apply_general(op, (x, y), params)
+        if a.__class__ not in ARRAY_TYPES:
+            a = dev.backend.as_array(a)
+        t = _new(Tensor)
+        t._a = a
+        t._dev = dev
+        t._dtype = x._dtype if a.dtype is xa.dtype else from_numpy_dtype[a.dtype]
+        t._view = t._views = None
+        if (
+            (x._node is not None or y._node is not None)
+            and records
+            and t._dtype.inexact
+            and (not modes.off_threads or modes.is_grad_enabled())
+        ):
+            saved = (op.saver or make_saver(op))((xa, ya), params, (a,))
+            t._node = _node(op, dev, (_edge(x), _edge(y)), saved)
+        else:
+            t._node = None
+        return t
+
+    function.__name__ = function.__qualname__ = op.name
+    return function
+
+
+def _ternary(op: Op) -> Callable:
+    """Three operands: tensors of one device (and dtype, where the op promotes) or None."""
+    kernels, records = op.kernels, bool(op.diff_outs)
+    fast = None if op.promote is None else op.promote.fast
+    first, _, third = [fast is not None and name not in op.keep for name in op.args]
+    metas = op.broadcasts or fast is not None
+    out_bool = op.promote is not None and op.promote.out_bool
+
+    def function(
+        input: Any, other: Any, third_operand: Any = None, *, out: Any = None, **params: Any
+    ) -> Any:
+        x = input
+        y = other
+        z = third_operand
+        if capturing or out is not None:
+            return apply_general(op, (x, y, z), params, out)
+        try:
+            dev = x._dev
+            dtype = y._dtype
+            if y._dev is not dev or first and x._dtype is not dtype:
+                return apply_general(op, (x, y, z), params)
+            if fast is not None and dtype not in fast:
+                return apply_general(op, (x, y, z), params)
+            xa = x._a
+            ya = y._a
+            if z is None:
+                za = z_node = None
+            else:
+                if z._dev is not dev or third and z._dtype is not dtype:
+                    return apply_general(op, (x, y, z), params)
+                za = z._a
+                z_node = z._node
+            a = kernels[dev](xa, ya, za, **params)
+        except Exception:
+            return apply_general(op, (x, y, z), params)
+        if a.__class__ not in ARRAY_TYPES:
+            a = dev.backend.as_array(a)
+        t = _new(Tensor)
+        t._a = a
+        t._dev = dev
+        t._dtype = (
+            bool_ if out_bool else dtype if a.dtype is ya.dtype else from_numpy_dtype[a.dtype]
+        )
+        t._view = t._views = None
+        if (
+            (x._node is not None or y._node is not None or z_node is not None)
+            and records
+            and t._dtype.inexact
+            and (not modes.off_threads or modes.is_grad_enabled())
+        ):
+            saved = (op.saver or make_saver(op))((xa, ya, za), params, (a,))
+            n = t._node = _node(op, dev, (_edge(x), _edge(y), _edge(z)), saved)
+            if metas:
+                n.meta = (_meta(x), _meta(y), _meta(z))
+        else:
+            t._node = None
+        return t
+
+    function.__name__ = function.__qualname__ = op.name
+    return function
+
+
+def _edge(t: Any) -> Any:
+    if t is None:
+        return None
+    node = t._node
+    return t if node is LEAF else node
+
+
+def _meta(t: Any) -> Any:
+    return None if t is None or t._node is None else (t._a.shape, t._dtype.np)
+
+
+def _node(op: Op, dev: Any, edges: tuple, saved: tuple) -> Node:
+    """Return a node for the tape, made two frames below the caller of the op."""
+    n = _new(Node)
+    n.op = op
+    n.dev = dev
+    n.edges = edges
+    n.saved = saved
+    n.meta = n.extra = None
+    n.seq = next_seq()
+    n.where = user_place(_getframe(2))
+    return n
 
 
 def _canonical(op: Op) -> tuple[str, ...]:
@@ -371,7 +503,7 @@ def _operands(op: Op, args: tuple) -> list[tuple[Any, int]]:
             continue
         if isinstance(t, Tensor):
             operands.append((t._dtype, DIMENSIONED if t._a.ndim else ZERO_DIM))
-        elif type(t) in _PYTHON_DTYPES:
+        elif type(t) in _PYTHON_DTYPES and (op.numbers is None or op.args[i] in op.numbers):
             operands.append((_PYTHON_DTYPES[type(t)], NUMBER))
         elif hasattr(t, "dtype") and hasattr(t, "item"):
             operands.append((_PYTHON_DTYPES[type(t.item())], NUMBER))
@@ -463,7 +595,11 @@ def apply_general(op: Op, args: tuple, params: dict[str, Any], out: Any = None) 
     tensors = tuple([wrap(a, dev, world) for a in results])
     record(op, args, raws, params, tensors, dev)
     final = tensors if result.__class__ is tuple and not op.hidden else tensors[0]
-    return final if out is None else write_out(out, final)
+    if out is None:
+        return final
+    if isinstance(out, Tensor) and op.promote is not None:
+        refuse_overlap(out, args, same=True)
+    return write_out(out, final)
 
 
 def _run_again(
@@ -522,7 +658,7 @@ def wrap(a: Any, dev: Any, world: Any = None) -> Any:
     t._a = a
     t._dev = dev
     t._dtype = from_numpy_dtype[a.dtype]
-    t._view = t._node = None
+    t._view = t._views = t._node = None
     if world is not None and world.records:
         world.track(t)
     return t
@@ -569,8 +705,14 @@ def make_saver(op: Op) -> Callable:
     return saver
 
 
-def write_out(out: Any, result: Any) -> Any:
-    """Store a result in the tensor (or tuple of tensors) given as `out=`."""
+def write_out(out: Any, result: Any, *apart: Any) -> Any:
+    """Store a result in the tensor (or tuple of tensors) given as `out=`.
+
+    It must share no memory with the tensors in `apart`.
+    """
+    if apart:
+        for o in out if isinstance(out, (tuple, list)) else (out,):
+            refuse_overlap(o, apart)
     if isinstance(result, tuple):
         stored = [write_out(o, r) for o, r in zip(out, result, strict=True)]
         kind = type(result)

@@ -13,6 +13,7 @@ import numpy as np
 
 from multitorch import dtypes
 from multitorch.autograd.tape import LEAF, log_write
+from multitorch.backend.registry import ARRAY_TYPES
 from multitorch.ops import apply as dispatch
 from multitorch.ops.apply import broadcast_shape
 from multitorch.ops.inplace import check_writable, commit
@@ -23,11 +24,11 @@ from multitorch.ops.keys import (
     first_index,
     is_mask,
     nonzero,
-    slice_step,
+    part_in_memory,
 )
 from multitorch.ops.op import REGISTRY, Op
 from multitorch.ops.parts import _select
-from multitorch.ops.view import apply_view, attach, root_of
+from multitorch.ops.view import apply_view, join, member, root_of
 from multitorch.ops.views import alias, expand, reshape
 from multitorch.ops.writes import copy_, fill_
 
@@ -92,23 +93,38 @@ def _walk(x: Any, steps: Sequence[tuple]) -> Any:
     a = x._a
     for op, data, params in steps:
         a = op.kernels[dev](a, *data, **params)
-    t = dispatch._new(dispatch.Tensor)
-    t._a, t._dev, t._dtype = a, dev, x._dtype
-    t._view = t._node = None
-    attach(t, x, *steps)
+    t = dispatch.wrap(a, dev)
+    join(t, x, tuple(steps))
     return t
+
+
+def _row(a: Any, index: int) -> Any:
+    """Return `a[index]` of an array that is memory, as a view of it."""
+    try:
+        row = a[index]
+    except IndexError:
+        first_index(index, a.shape)  # raises PyTorch's error
+        raise
+    # the dots make it a view where a scalar would come out
+    return row if row.__class__ in ARRAY_TYPES else a[index, ...]
 
 
 def getitem(x: Any, key: Any) -> Any:
     """Return `x[key]`: a view for integers, slices, None and `...`, else a copy."""
     kind = key.__class__
     if kind is int:
+        if x._dev._backend.mutable and not dispatch.capturing:
+            a = _row(x._a, key)
+            if key < 0:
+                key += len(x._a)
+            return member(x, a, ((_select, (key,), DIM0),))
         return apply_view(_select, x, (first_index(key, x._a.shape),), DIM0)
-    if kind is slice and x._a.ndim:
-        step = slice_step(key, 0, x._a.shape[0])
-        return alias(x) if step is None else apply_view(step[0], x, step[1], step[2])
-    if kind is tuple:
-        steps = basic_steps(x._a.shape, key)
+    if kind is slice or kind is tuple:
+        if x._dev._backend.mutable and not dispatch.capturing:
+            view = part_in_memory(x, key)
+            if view is not None:
+                return view
+        steps = basic_steps(x._a.shape, key if kind is tuple else (key,))
         if steps is not None:
             return _walk(x, steps) if steps else alias(x)
     elif isinstance(key, dispatch.Tensor) and key._dtype is dtypes.int64:

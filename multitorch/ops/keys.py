@@ -12,9 +12,11 @@ import numpy as np
 from multitorch import dtypes
 from multitorch.ops import apply as dispatch
 from multitorch.ops.apply import raw_of, world_for
+from multitorch.backend.registry import ARRAY_TYPES
 from multitorch.ops.op import Op
 from multitorch.ops.parts import _select, _slice
 from multitorch.ops.shape import slice_length
+from multitorch.ops.view import member, put_back, view_op
 from multitorch.ops.views import _unsqueeze, reshape
 
 INDEX_TYPES = frozenset((dtypes.int64, dtypes.int32, dtypes.int16, dtypes.int8))
@@ -277,6 +279,90 @@ def basic_steps(shape: tuple[int, ...], key: tuple) -> list[tuple] | None:
         else:
             return None
     return steps
+
+
+# --- keys that memory understands -----------------------------------------------------------------
+
+
+def _steps_of_key(shape: tuple[int, ...], *, key: Any) -> list[tuple]:
+    steps = basic_steps(shape, key if key.__class__ is tuple else (key,))
+    assert steps is not None
+    return steps
+
+
+def _part_grad(F: Any, g: Any, x_shape: tuple[int, ...], key: Any) -> Any:
+    if F.mutable:
+        return F.part_backward(g, key=key, shape=x_shape)
+    return put_back(F, F.new_zeros(g, shape=x_shape), _steps_of_key(x_shape, key=key), g)
+
+
+def _keyed(name: str, node: str) -> Op:
+    """Declare `x[key]` for basic keys as one step, the short form of a chain of view ops."""
+    op = view_op(
+        name,
+        "x",
+        undo=lambda F, base, new, *, key: put_back(
+            F, base, _steps_of_key(tuple(base.shape), key=key), new
+        ),
+        node=node,
+        opaque=True,
+    )
+    op.chain = _steps_of_key
+    op.vjp(x=_part_grad)
+    return op
+
+
+_keyed_slice = _keyed("keyed_slice", "Slice")
+_KEYED = {
+    slice: _keyed_slice,
+    int: _keyed("keyed_select", "Select"),
+    type(None): _keyed("keyed_unsqueeze", "Unsqueeze"),
+}
+_OWN_KINDS = frozenset((int, type(None), type(Ellipsis)))
+
+
+def _is_plain(item: slice) -> bool:
+    """Whether a slice is made of ints, and goes forward."""
+    start, stop, step = item.start, item.stop, item.step
+    return (
+        (start is None or start.__class__ is int)
+        and (stop is None or stop.__class__ is int)
+        and (step is None or step.__class__ is int and step > 0)
+    )
+
+
+def part_in_memory(x: Any, key: Any) -> Any:
+    """Return `x[key]` for arrays that are memory, None where the key needs a closer look."""
+    xa = x._a
+    if key.__class__ is tuple:
+        for item in key:
+            if item.__class__ is slice:
+                if not _is_plain(item):
+                    return None
+            elif item.__class__ not in _OWN_KINDS:
+                return None
+    elif not _is_plain(key):
+        return None
+    try:
+        a = xa[key]
+    except IndexError:
+        return None
+    if a.__class__ not in ARRAY_TYPES:
+        a = xa[(*key, ...)]  # the dots make it a view where a scalar would come out
+    if a.shape == xa.shape:
+        return None  # everything: an alias
+    op = _keyed_slice if x._node is None else _last_step(key)
+    return member(x, a, ((op, (), {"key": key}),))
+
+
+def _last_step(key: Any) -> Op:
+    """Return the op of the last item of a key that does anything."""
+    if key.__class__ is not tuple:
+        return _keyed_slice
+    for item in reversed(key):
+        if item is not Ellipsis and item != FULL:
+            return _KEYED[item.__class__]
+    return _keyed_slice
 
 
 def slice_step(item: slice, dim: int, n: int) -> tuple | None:

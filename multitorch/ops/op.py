@@ -38,6 +38,7 @@ class Op:
         "apply",
         "args",
         "broadcasts",
+        "chain",
         "custom",
         "diff_outs",
         "frees",
@@ -48,6 +49,7 @@ class Op:
         "kernels",
         "name",
         "node_name",
+        "numbers",
         "opaque",
         "outs",
         "plan",
@@ -60,6 +62,7 @@ class Op:
         "uses",
         "variadic",
         "view",
+        "view_saver",
     )
 
     def __init__(
@@ -71,6 +74,7 @@ class Op:
         diff_outs: tuple[int, ...] | None = None,
         promote: Promotion | None = None,
         keep: str = "",
+        numbers: str | None = None,
         broadcasts: bool | None = None,
         kernel: str | None = None,
         node: str | None = None,
@@ -88,16 +92,23 @@ class Op:
         self.diff_outs = diff_outs if diff_outs is not None else tuple(range(len(self.outs)))
         self.promote = promote
         self.keep = frozenset(keep.split())
+        self.numbers = None if numbers is None else frozenset(numbers.split())
+        """The arguments that may be a Python number; None if they all may."""
+        if promote is not None and self.numbers is not None and self.args[-1] not in self.numbers:
+            self.promote = promote.of_tensors()
         self.broadcasts = promote is not None if broadcasts is None else broadcasts
         self.shape, self.opaque = shape, opaque
         self.hidden = hidden
         """Whether all outputs but the first are for the rules only."""
         self.saver: Callable | None = None
+        self.view_saver: Callable | None = None
         self.kernels = Kernels(self.kernel)
         self.rules: tuple[Any, ...] | None = None
         self.joint: Callable | None = None
         self.custom: Callable | None = None
         self.view: Callable | None = None
+        self.chain: Callable | None = None
+        """`chain(shape, **params)`: the steps that this view op stands for, if it is a short form."""
         self.saves: tuple[str, ...] = ()
         self.plan: tuple[tuple[str, Any], ...] = ()
         self.static_saves: tuple[bool, ...] = ()

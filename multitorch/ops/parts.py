@@ -12,7 +12,7 @@ from multitorch.ops import apply as dispatch
 from multitorch.ops.apply import record
 from multitorch.ops.common import wrap_dim
 from multitorch.ops.op import Op
-from multitorch.ops.view import apply_view, attach, attach_untracked, view_op
+from multitorch.ops.view import apply_view, attach_untracked, join, view_op
 from multitorch.ops.views import clone, detach
 
 # --- declarations ---------------------------------------------------------------------------------
@@ -154,6 +154,10 @@ def narrow(input: Any, dim: int, start: Any, length: int) -> Any:
 
 def narrow_copy(input: Any, dim: int, start: Any, length: int) -> Any:
     """Return a copy of what `narrow` returns a view of."""
+    if dim >= input._a.ndim > 0:
+        raise RuntimeError(
+            "Expected dim < static_cast<int64_t>(self_sizes.size()) to be true, but got false."
+        )
     return clone(narrow(input, dim, start, length))
 
 
@@ -276,7 +280,7 @@ def _parts(x: Any, op: Op, each: Sequence[tuple], dim: int, node: str) -> tuple[
 
 def _untaped_part(op: Op, x: Any, data: tuple, params: dict[str, Any]) -> Any:
     t = dispatch.wrap(op.kernels[x._dev](x._a, *data, **params), x._dev)
-    attach(t, x, (op, data, params))
+    join(t, x, ((op, data, params),))
     return t
 
 

@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from multitorch.autograd import modes
-from multitorch.autograd.tape import LEAF, Node, next_seq, user_place
+from multitorch.autograd.tape import LEAF, USER_FILES, Node, next_seq, user_place
 from multitorch.backend.registry import ARRAY_TYPES
 from multitorch.dtypes import from_numpy_dtype
 from multitorch.ops import apply as dispatch
-from multitorch.ops.apply import apply_general, make_saver, world_for
+from multitorch.ops.apply import apply_general, world_for
 from multitorch.ops.op import Op
 
 Step = tuple[Op, tuple[Any, ...], dict[str, Any]]
@@ -40,8 +40,33 @@ def view_op(name: str, args: str, *, undo: Callable, **options: Any) -> Op:
     return op
 
 
-def attach(t: Any, x: Any, *steps: Step) -> None:
-    """Make `t`, the result of `steps` on `x`, a member of the alias group of `x`."""
+_NO_PARAMS: dict[str, Any] = {}
+
+
+def apply_view(op: Op, x: Any, data: tuple = (), params: dict[str, Any] = _NO_PARAMS) -> Any:
+    """Apply a view op: the result aliases `x`. `data` are integers, data to the kernel too."""
+    if dispatch.capturing:
+        t = apply_general(op, (x, *data), params)
+        join(t, x, ((op, data, params),))
+        return t
+    xa = x._a
+    kernel = op.kernels[x._dev]
+    a = kernel(xa, *data, **params) if data else kernel(xa, **params)
+    if a.__class__ not in ARRAY_TYPES:
+        a = x._dev.backend.as_array(a)
+    t = member(x, a, ((op, data, params),))
+    if a.dtype is not xa.dtype:
+        t._dtype = from_numpy_dtype[a.dtype]
+    return t
+
+
+def member(x: Any, a: Any, steps: tuple[Step]) -> Any:
+    """Return the tensor of the array `a`, which the one view op in `steps` made of `x`."""
+    t = _new(dispatch.Tensor)
+    t._a = a
+    t._dev = x._dev
+    t._dtype = x._dtype
+    t._views = None
     view = x._view
     if view is None:
         base = x
@@ -55,55 +80,72 @@ def attach(t: Any, x: Any, *steps: Step) -> None:
     views = base._views
     if views is None:
         base._views = [_reference(t)]
+    elif views[-1]() is None:
+        views[-1] = _reference(t)
     else:
-        views.append(_reference(t))
-        if not len(views) % _PURGE_EVERY:
-            base._views = [r for r in views if r() is not None]
-
-
-_NO_PARAMS: dict[str, Any] = {}
-
-
-def apply_view(op: Op, x: Any, data: tuple = (), params: dict[str, Any] = _NO_PARAMS) -> Any:
-    """Apply a view op: the result aliases `x`. `data` are integers, data to the kernel too."""
-    if dispatch.capturing:
-        t = apply_general(op, (x, *data), params)
-        node = x._node
-    else:
-        dev = x._dev
-        xa = x._a
-        kernel = op.kernels[dev]
-        a = kernel(xa, *data, **params) if data else kernel(xa, **params)
-        if a.__class__ not in ARRAY_TYPES:
-            a = dev.backend.as_array(a)
-        t = _new(dispatch.Tensor)
-        t._a = a
-        t._dev = dev
-        t._dtype = x._dtype if a.dtype is xa.dtype else from_numpy_dtype[a.dtype]
-        node = t._node = x._node
-        if node is not None:
-            if op.diff_outs and (not modes.off_threads or modes.is_grad_enabled()):
-                _put_node(op, x, data, params, t)
-            else:
-                t._node = None
-    attach(t, x, (op, data, params))
-    if node is not None and modes.off_threads and not modes.is_grad_enabled():
-        # made under no_grad: it shares the value, and the tape never follows it
+        _register(base, t)
+    node = x._node
+    if node is None:
+        t._node = None
+    elif modes.off_threads and not modes.is_grad_enabled():
+        # it shares the value, and the tape never follows it
+        t._node = None
         attach_untracked(t)
+    else:
+        op, data, params = steps[0]
+        if not op.diff_outs:
+            t._node = None
+            return t
+        n = t._node = _new(Node)
+        n.op = op
+        n.dev = x._dev
+        edge = x if node is LEAF else node
+        n.edges = (edge, None) if data else (edge,)
+        n.saved = (op.view_saver or _make_saver(op))(x._a, data, params)
+        n.meta = n.extra = None
+        n.seq = next_seq()
+        frame = _getframe(2)
+        code = frame.f_code
+        if code.co_filename in USER_FILES:
+            n.where = (code, frame.f_lasti)
+        else:
+            n.where = user_place(frame)
     return t
 
 
-def _put_node(op: Op, x: Any, data: tuple, params: dict[str, Any], t: Any) -> None:
-    node = x._node
-    n = t._node = _new(Node)
-    n.op = op
-    n.dev = x._dev
-    edge = x if node is LEAF else node
-    n.edges = (edge, *[None] * len(data)) if data else (edge,)
-    n.saved = (op.saver or make_saver(op))((x._a, *data), params, (t._a,))
-    n.meta = n.extra = None
-    n.seq = next_seq()
-    n.where = user_place(_getframe(3))
+_SOURCES = {"param": "params[{!r}],", "shape": "a.shape,", "dtype": "a.dtype,"}
+
+
+def _make_saver(op: Op) -> Callable:
+    """Return (and keep) the function that picks what a view op's rule needs: never an array.
+
+    A view op has one tensor, and at most one integer of data.
+    """
+    items = ["data[0]," if kind == "arg" else _SOURCES[kind].format(key) for kind, key in op.plan]
+    saver = op.view_saver = eval(f"lambda a, data, params: ({''.join(items)})")
+    return saver
+
+
+def _register(base: Any, t: Any) -> None:
+    """Let a base tensor know a view; forget the views that are gone from time to time."""
+    views = base._views
+    views.append(_reference(t))
+    if not len(views) % _PURGE_EVERY:
+        base._views = [r for r in views if r() is not None]
+
+
+def join(t: Any, x: Any, steps: tuple[Step, ...]) -> None:
+    """Make `t`, the result of `steps` on `x`, a member of the alias group of `x`."""
+    view = x._view
+    base, chain, root, root_chain = (x, (), x, ()) if view is None else view
+    if root is None:
+        root, root_chain = x, ()
+    t._view = (base, chain + steps, root, root_chain + steps)
+    if base._views is None:
+        base._views = []
+    _register(base, t)
+    if x._node is not None and modes.off_threads and not modes.is_grad_enabled():
+        attach_untracked(t)
 
 
 def attach_untracked(t: Any) -> None:
@@ -131,14 +173,17 @@ def live_views(base: Any) -> Iterator[Any]:
             yield t
 
 
-def replay(F: Any, value: Any, steps: tuple[Step, ...]) -> Any:
+def replay(F: Any, value: Any, steps: Sequence[Step]) -> Any:
     """Apply a chain of view ops to a value, in the world `F`."""
     for op, data, params in steps:
-        value = getattr(F, op.name if F.of_tensors else op.kernel)(value, *data, **params)
+        if op.chain is not None:
+            value = replay(F, value, op.chain(tuple(value.shape), **params))
+        else:
+            value = getattr(F, op.name if F.of_tensors else op.kernel)(value, *data, **params)
     return value
 
 
-def put_back(F: Any, base: Any, steps: tuple[Step, ...], new: Any) -> Any:
+def put_back(F: Any, base: Any, steps: Sequence[Step], new: Any) -> Any:
     """Return `base` with `new` stored where the chain of view ops reads, in the world `F`."""
     values = [base]
     for step in steps[:-1]:

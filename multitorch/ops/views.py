@@ -16,7 +16,7 @@ from multitorch.ops import apply as dispatch
 from multitorch.ops.common import wrap_dim
 from multitorch.ops.op import Op
 from multitorch.ops.sizes import broadcast_sizes, infer_sizes, sizes_of, view_strides
-from multitorch.ops.view import apply_view, attach_untracked, tracked, view_op
+from multitorch.ops.view import apply_view, attach_untracked, member, tracked, view_op
 from multitorch.size import Size
 
 # --- declarations ---------------------------------------------------------------------------------
@@ -158,9 +158,12 @@ def _viewable(x: Any, shape: tuple[int, ...]) -> bool:
     return view_strides(x._a.shape, x.stride(), shape) is not None
 
 
+_FLAT = (-1,)
+
+
 def _reshaped_memory(x: Any, args: tuple) -> Any:
     """Return a view of contiguous memory at once; None where sizes need a closer look."""
-    if dispatch.capturing or not x._dev._backend.is_contiguous(x._a):
+    if dispatch.capturing:
         return None
     if len(args) == 1:
         kind = args[0].__class__
@@ -169,11 +172,13 @@ def _reshaped_memory(x: Any, args: tuple) -> Any:
         elif kind is not int:
             return None
     try:
-        found = apply_view(_view, x, (), {"shape": args})
+        a = x._dev._backend.reshaped_in_place(x._a, args)
     except (TypeError, ValueError):
         return None
     # NumPy takes any negative size for -1
-    return found if found._a.shape == args or min(args) >= -1 else None
+    if a is None or args != _FLAT and a.shape != args and min(args) < -1:
+        return None
+    return member(x, a, ((_view, (), {"shape": args}),))
 
 
 def view(input: Any, *args: Any, dtype: Any = None, size: Any = None) -> Any:
@@ -319,7 +324,11 @@ def unsqueeze(input: Any, dim: int) -> Any:
     """
     shape = input._a.shape
     d = wrap_dim(dim, len(shape) + 1)
-    return apply_view(_unsqueeze, input, (), {"shape": (*shape[:d], 1, *shape[d:])})
+    target = (*shape[:d], 1, *shape[d:])
+    if dispatch.capturing:
+        return apply_view(_unsqueeze, input, (), {"shape": target})
+    a = _unsqueeze.kernels[input._dev](input._a, shape=target)
+    return member(input, a, ((_unsqueeze, (), {"shape": target}),))
 
 
 # --- order of dimensions --------------------------------------------------------------------------
@@ -353,8 +362,10 @@ def transpose(input: Any, dim0: int, dim1: int) -> Any:
     """
     ndim = input._a.ndim
     a, b = wrap_dim(dim0, ndim), wrap_dim(dim1, ndim)
-    if ndim == 2 and a != b:
-        return apply_view(_transpose, input, (), _SWAPPED)
+    if ndim == 2 and a != b and not dispatch.capturing:
+        return member(
+            input, _transpose.kernels[input._dev](input._a, dims=(1, 0)), _TRANSPOSE_STEPS
+        )
     order = list(range(ndim))
     if ndim:
         order[a], order[b] = b, a
@@ -364,6 +375,8 @@ def transpose(input: Any, dim0: int, dim1: int) -> Any:
 def t(input: Any) -> Any:
     """Transpose a matrix; vectors and scalars stay as they are."""
     ndim = input._a.ndim
+    if ndim == 2 and not dispatch.capturing:
+        return member(input, _t.kernels[input._dev](input._a, dims=(1, 0)), _T_STEPS)
     if ndim == 2:
         return apply_view(_t, input, (), _SWAPPED)
     if ndim > 2:
@@ -372,6 +385,8 @@ def t(input: Any) -> Any:
 
 
 _SWAPPED = {"dims": (1, 0)}
+_T_STEPS = ((_t, (), _SWAPPED),)
+_TRANSPOSE_STEPS = ((_transpose, (), _SWAPPED),)
 
 
 def _reversed_dims(x: Any) -> Any:
@@ -452,10 +467,12 @@ def expand(input: Any, *args: Any, size: Any = None, implicit: bool = False) -> 
     >>> multitorch.zeros(3, 1).expand(-1, 4).shape
     torch.Size([3, 4])
     """
-    target = broadcast_sizes(
-        input._a.shape, sizes_of("expand", (size,) if size is not None else args)
-    )
-    return apply_view(_expand, input, (), {"shape": target})
+    shape = input._a.shape
+    target = broadcast_sizes(shape, sizes_of("expand", (size,) if size is not None else args))
+    if dispatch.capturing:
+        return apply_view(_expand, input, (), {"shape": target})
+    a = _expand.kernels[input._dev](input._a, shape=target)
+    return member(input, a, ((_expand, (), {"shape": target}),))
 
 
 def expand_as(input: Any, other: Any) -> Any:
