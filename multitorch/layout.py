@@ -1,4 +1,7 @@
-"""Layouts and memory formats: names that programs pass around; data is always strided."""
+"""Layouts and memory formats: names that programs pass around; data is always strided.
+
+The sparse layout is there to be named, and refused.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,7 @@ class memory_format(_Named):  # noqa: N801
 
 
 strided = layout("strided")
+sparse_coo = layout("sparse_coo")
 contiguous_format = memory_format("contiguous_format")
 preserve_format = memory_format("preserve_format")
 channels_last = memory_format("channels_last")

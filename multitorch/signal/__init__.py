@@ -1,0 +1,7 @@
+"""Signal processing, `torch.signal`."""
+
+from __future__ import annotations
+
+from multitorch.signal import windows
+
+__all__ = ["windows"]
