@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 Array = Any
@@ -14,6 +15,11 @@ PRECISION = lax.Precision.HIGHEST
 
 def matmul(x: Array, y: Array) -> Array:
     return jnp.matmul(x, y, precision=PRECISION)
+
+
+def matmul_single(x: Array, y: Array) -> Array:
+    """Return the product of half-precision arrays in single precision, in which it is added up."""
+    return jnp.matmul(x, y, precision=PRECISION, preferred_element_type=np.float32)
 
 
 def matmul_nt(x: Array, y: Array) -> Array:

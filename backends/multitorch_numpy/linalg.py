@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from multitorch.backend import LinAlgError
+from multitorch_numpy import solve as _solve
+
 Array = Any
 _BLAS = frozenset("fdFD")
 _dot = np.dot
@@ -41,6 +44,11 @@ def matmul(x: Array, y: Array) -> Array:
     if y.ndim == 2 and x.ndim > 2:  # one large product instead of many small ones
         return mm(x.reshape(-1, x.shape[-1]), y).reshape(*x.shape[:-1], y.shape[-1])
     return _matmul(x, y) if x.dtype.char in _BLAS else _wide(_matmul, x, y)
+
+
+def matmul_single(x: Array, y: Array) -> Array:
+    """Return the product of half-precision arrays in single precision."""
+    return matmul(x.astype(np.float32), y.astype(np.float32))
 
 
 def _adjoint(x: Array) -> Array:
@@ -89,24 +97,31 @@ def linear(x: Array, w: Array, b: Array = None) -> Array:
 # --- decompositions ------------------------------------------------------------------------------
 
 
-def _singular(name: str, what: str) -> RuntimeError:
-    return RuntimeError(
-        f"linalg.{name}: The {what} could not be completed because the input matrix is singular."
-    )
+def _where(info: Array) -> tuple[str, int]:
+    """Return ('(Batch element 2): ' or '', info) of the first matrix that failed."""
+    failed = int(np.flatnonzero(info)[0]) if np.any(info) else 0
+    return f"(Batch element {failed}): " if info.ndim else "", int(info.flat[failed])
 
 
 def inv(x: Array) -> Array:
     try:
         return np.linalg.inv(x)
     except np.linalg.LinAlgError:
-        raise _singular("inv", "inversion") from None
+        where, i = _where(_solve.lu_factor(x)[2])
+    raise LinAlgError(
+        f"linalg.inv: {where}The diagonal element {i} is zero, the inversion could not be "
+        "completed because the input matrix is singular."
+    )
 
 
 def solve(x: Array, y: Array) -> Array:
     try:
         return np.linalg.solve(x, y)
     except np.linalg.LinAlgError:
-        raise _singular("solve", "solution") from None
+        where, _ = _where(_solve.lu_factor(x)[2])
+    raise LinAlgError(
+        f"torch.linalg.solve: {where}The solver failed because the input matrix is singular."
+    )
 
 
 def det(x: Array) -> Array:
@@ -122,10 +137,11 @@ def cholesky(x: Array) -> Array:
     try:
         return np.linalg.cholesky(x)
     except np.linalg.LinAlgError:
-        raise RuntimeError(
-            "linalg.cholesky: The factorization could not be completed because the input is not "
-            "positive-definite."
-        ) from None
+        where, order = _where(_solve.cholesky_ex(x)[1])
+    raise LinAlgError(
+        f"linalg.cholesky: {where}The factorization could not be completed because the input is "
+        f"not positive-definite (the leading minor of order {order} is not positive-definite)."
+    )
 
 
 def qr(x: Array, *, mode: Any) -> tuple[Array, Array]:
@@ -133,11 +149,24 @@ def qr(x: Array, *, mode: Any) -> tuple[Array, Array]:
     return q, r
 
 
+def _not_converged(name: str) -> LinAlgError:
+    return LinAlgError(
+        f"linalg.{name}: The algorithm failed to converge because the input matrix is "
+        "ill-conditioned or has too many repeated eigenvalues, or infs or NaNs."
+    )
+
+
 def eigh(x: Array) -> tuple[Array, Array]:
-    values, vectors = np.linalg.eigh(x)
+    try:
+        values, vectors = np.linalg.eigh(x)
+    except np.linalg.LinAlgError:
+        raise _not_converged("eigh") from None
     return values, vectors
 
 
 def svd(x: Array, *, full: bool) -> tuple[Array, Array, Array]:
-    u, s, vh = np.linalg.svd(x, full)
+    try:
+        u, s, vh = np.linalg.svd(x, full)
+    except np.linalg.LinAlgError:
+        raise _not_converged("svd") from None
     return u, s, vh

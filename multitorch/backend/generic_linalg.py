@@ -123,8 +123,52 @@ def inverse_gaps(F: Any, values: Array) -> Array:
     return F.where(gaps == 0, 0, 1 / F.where(gaps == 0, 1, gaps))
 
 
+def qr_backward(F: Any, gq: Array, gr: Array, q: Array, r: Array) -> Array:
+    """The gradient of the decomposition; None stands for a gradient of 0.
+
+    Of a wide matrix the leading square block determines `q`; the rest of `r` follows from it.
+    """
+    m, n, last = q.shape[-1], r.shape[-1], len(r.shape) - 1
+    rest = None
+    if n > m and gr is not None:
+        rest = F.slice(gr, m, dim=last, length=n - m, step=1)
+        right = F.matmul(q, F.slice(r, m, dim=last, length=n - m, step=1))
+        turn = F.matmul_nt(right, rest)
+        gq = turn if gq is None else gq + turn
+        gr, rest = F.slice(gr, 0, dim=last, length=m, step=1), F.matmul(q, rest)
+    elif n > m:
+        shape = (*r.shape[:-2], q.shape[-2], n - m)
+        rest = F.new_zeros(gq, shape=shape)
+    square = F.slice(r, 0, dim=last, length=m, step=1) if n > m else r
+    inner = 0 if gr is None else F.matmul_nt(square, gr)
+    if gq is not None:
+        inner = inner - F.matmul_tn(gq, q)
+    # the lower triangle, mirrored; of the diagonal its real part
+    lower = F.tril(inner, diagonal=0)
+    inner = lower + _adjoint(F, lower)
+    total = F.matmul(q, inner - F.diagonal_part(inner) / 2)
+    if gq is not None:
+        total = total + gq
+    total = F.solve_triangular(square, _adjoint(F, total), upper=True, unitriangular=False)
+    total = _adjoint(F, total)
+    return total if rest is None else F.cat(total, rest, dim=last)
+
+
+def _leading(F: Any, x: Array, k: int, dim: int) -> Array:
+    """The first `k` rows (dim -2) or columns (dim -1); None stays None."""
+    if x is None or x.shape[dim] == k:
+        return x
+    return F.slice(x, 0, dim=len(x.shape) + dim, length=k, step=1)
+
+
 def svd_backward(F: Any, gu: Array, gs: Array, gvh: Array, u: Array, s: Array, vh: Array) -> Array:
-    """The gradient of the reduced decomposition; None stands for a gradient of 0."""
+    """The gradient of the decomposition; None stands for a gradient of 0.
+
+    What only the full decomposition has does not count.
+    """
+    k = s.shape[-1]
+    u, gu = _leading(F, u, k, -1), _leading(F, gu, k, -1)
+    vh, gvh = _leading(F, vh, k, -2), _leading(F, gvh, k, -2)
     row = F.reshape(s, shape=(*s.shape[:-1], 1, s.shape[-1]))
     column = F.reshape(s, shape=(*s.shape, 1))
     gaps = F.inverse_gaps(s * s)

@@ -23,14 +23,16 @@ def _native(name: str, d: dtype) -> dtype:
     return d
 
 
-_matrix = Promotion("matrix", _native, fast=frozenset())
+MATRIX = Promotion("matrix", _native, fast=frozenset())
 
 
-def _real(d: np.dtype) -> np.dtype:
+def real_dtype(d: np.dtype) -> np.dtype:
+    """Return the dtype of the absolute values."""
     return np.finfo(d).dtype
 
 
-def _square(name: str, A: Tensor) -> None:
+def check_square(name: str, A: Tensor) -> None:
+    """Raise unless a tensor holds square matrices."""
     if A.ndim < 2:
         raise RuntimeError(f"{name}: The input tensor A must have at least 2 dimensions.")
     if A.shape[-1] != A.shape[-2]:
@@ -43,20 +45,20 @@ def _square(name: str, A: Tensor) -> None:
 # --- inverses and determinants -------------------------------------------------------------------
 
 _inv = op(
-    "inv", "x", promote=_matrix, broadcasts=False, node="LinalgInvEx",
+    "inv", "x", promote=MATRIX, broadcasts=False, node="LinalgInvEx",
     shape=lambda x: (x.shape, x.dtype),
 ).vjp(x=lambda F, g, out: -F.matmul_tn(out, F.matmul_nt(g, out)))  # fmt: skip
 
 
-def _solve_x(F: Any, g: Any, x: Any, out: Any) -> Any:
+def solve_rule(F: Any, g: Any, x: Any, out: Any) -> Any:
     return -F.matmul_nt(F.solve(F.adjoint(x), g), out)
 
 
 _solve = op(
-    "solve", "x y", promote=_matrix, node="LinalgSolveEx", shape=lambda x, y: (y.shape, y.dtype)
-).vjp(x=_solve_x, y=lambda F, g, x: F.solve(F.adjoint(x), g))
+    "solve", "x y", promote=MATRIX, node="LinalgSolveEx", shape=lambda x, y: (y.shape, y.dtype)
+).vjp(x=solve_rule, y=lambda F, g, x: F.solve(F.adjoint(x), g))
 _det = op(
-    "det", "x", promote=_matrix, broadcasts=False, node="LinalgDet",
+    "det", "x", promote=MATRIX, broadcasts=False, node="LinalgDet",
     shape=lambda x: (x.shape[:-2], x.dtype),
 ).vjp(x=lambda F, g, x, out: F.adjoint(F.inv(x)) * F.as_scalars(g * F.conj(out)))  # fmt: skip
 
@@ -71,29 +73,29 @@ def _slogdet_rule(F: Any, g: Any, x: Any, sign: Any) -> tuple:
 
 
 _slogdet = op(
-    "slogdet", "x", outs="sign logabsdet", promote=_matrix, broadcasts=False,
+    "slogdet", "x", outs="sign logabsdet", promote=MATRIX, broadcasts=False,
     node="LinalgSlogdet",
-    shape=lambda x: ((x.shape[:-2], x.dtype), (x.shape[:-2], _real(x.dtype))),
+    shape=lambda x: ((x.shape[:-2], x.dtype), (x.shape[:-2], real_dtype(x.dtype))),
 ).vjps(_slogdet_rule)  # fmt: skip
 
 
 def inv(A: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the inverses of square matrices."""
-    _square("linalg.inv", A)
+    check_square("linalg.inv", A)
     result = _inv(A)
     return result if out is None else write_out(out, result)
 
 
 def det(A: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return the determinants of square matrices."""
-    _square("linalg.det", A)
+    check_square("linalg.det", A)
     result = _det(A)
     return result if out is None else write_out(out, result)
 
 
 def slogdet(A: Tensor, *, out: Any = None) -> Any:
     """Return the sign and the logarithm of the absolute value of determinants."""
-    _square("linalg.slogdet", A)
+    check_square("linalg.slogdet", A)
     result = return_types.linalg_slogdet(*_slogdet(A))
     return result if out is None else write_out(out, result)
 
@@ -106,7 +108,7 @@ def logdet(input: Tensor) -> Tensor:
 
 def solve(A: Tensor, B: Tensor, *, left: bool = True, out: Tensor | None = None) -> Tensor:
     """Return X of A X = B, or of X A = B with left=False."""
-    _square("linalg.solve", A)
+    check_square("linalg.solve", A)
     vector = B.ndim == 1 or (B.ndim == A.ndim - 1 and B.shape == A.shape[:-1])
     rhs = B.unsqueeze(-1) if vector else B
     if rhs.shape[-2 if left else -1] != A.shape[-1]:
@@ -128,7 +130,7 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True, out: Tensor | None = None)
 
 def matrix_power(A: Tensor, n: int, *, out: Tensor | None = None) -> Tensor:
     """Return the n-th power of square matrices."""
-    _square("linalg.matrix_power", A)
+    check_square("linalg.matrix_power", A)
     result = _power(A, n) if n >= 0 else _power(inv(A), -n)
     return result if out is None else write_out(out, result)
 
@@ -149,44 +151,38 @@ def _power(A: Tensor, n: int) -> Tensor:
 # --- factors -------------------------------------------------------------------------------------
 
 
-def _cholesky_rule(F: Any, g: Any, out: Any) -> Any:
+def cholesky_rule(F: Any, g: Any, out: Any) -> Any:
     inner = F.tril(F.matmul_tn(out, F.tril(g, diagonal=0)), diagonal=0)
     inner = inner - F.diagonal_part(inner) / 2
-    half = F.solve(F.adjoint(out), inner)
-    s = F.adjoint(F.solve(F.adjoint(out), F.adjoint(half)))
-    return (s + F.adjoint(s)) / 2
+    turned = F.adjoint(out)
+    half = F.solve_triangular(turned, inner, upper=True, unitriangular=False)
+    s = F.solve_triangular(turned, F.adjoint(half), upper=True, unitriangular=False)
+    return (F.adjoint(s) + s) / 2
 
 
 _cholesky = op(
-    "cholesky", "x", promote=_matrix, broadcasts=False, node="LinalgCholeskyEx",
+    "cholesky", "x", promote=MATRIX, broadcasts=False, node="LinalgCholeskyEx",
     shape=lambda x: (x.shape, x.dtype),
-).vjp(x=_cholesky_rule)  # fmt: skip
+).vjp(x=cholesky_rule)  # fmt: skip
 
 
 def cholesky(A: Tensor, *, upper: bool = False, out: Tensor | None = None) -> Tensor:
-    """Return lower triangular L with A = L Lᴴ (or Lᴴ with `upper`)."""
-    _square("linalg.cholesky", A)
-    result = _cholesky(A)
-    if upper:
-        result = result.mH
+    """Return lower triangular L with A = L Lᴴ (or Lᴴ with `upper`).
+
+    Only the triangle that is asked for is read.
+    """
+    check_square("linalg.cholesky", A)
+    result = _cholesky(A.mH).mH if upper else _cholesky(A)
     return result if out is None else write_out(out, result)
 
 
 def _qr_rule(F: Any, g: Any, q: Any, r: Any) -> tuple:
-    gq, gr = g
-    m = 0
-    if gr is not None:
-        m = F.matmul_nt(r, gr)
-    if gq is not None:
-        m = m - F.matmul_tn(gq, q)
-    # the lower triangle, mirrored; of the diagonal its real part
-    lower = F.tril(m, diagonal=0)
-    m = lower + F.adjoint(lower)
-    m = m - F.diagonal_part(m) / 2
-    total = F.matmul(q, m)
-    if gq is not None:
-        total = total + gq
-    return (F.adjoint(F.solve(r, F.adjoint(total))),)
+    if q.shape[-1] > r.shape[-1]:
+        raise RuntimeError(
+            "linalg_qr_backward: The QR decomposition is not differentiable when mode='complete' "
+            "and nrows > ncols."
+        )
+    return (F.qr_backward(g[0], g[1], q, r),)
 
 
 def _qr_shape(x: Any, *, mode: str) -> tuple:
@@ -196,7 +192,7 @@ def _qr_shape(x: Any, *, mode: str) -> tuple:
 
 
 _qr = op(
-    "qr", "x", outs="q r", promote=_matrix, broadcasts=False, node="LinalgQr", shape=_qr_shape
+    "qr", "x", outs="q r", promote=MATRIX, broadcasts=False, node="LinalgQr", shape=_qr_shape
 ).vjps(_qr_rule)
 
 
@@ -209,11 +205,6 @@ def linalg_qr(A: Tensor, mode: str = "reduced", *, out: Any = None) -> Any:
         )
     if A.ndim < 2:
         raise RuntimeError("linalg.qr: The input tensor A must have at least 2 dimensions.")
-    needs = A.requires_grad
-    if needs and (mode == "complete" or A.shape[-2] < A.shape[-1]):
-        raise NotImplementedError(
-            "linalg.qr: the derivative needs mode='reduced' and at least as many rows as columns"
-        )
     q, r = _qr(A, mode="complete" if mode == "complete" else "reduced")
     result = return_types.linalg_qr(A.new_empty(0) if mode == "r" else q, r)
     return result if out is None else write_out(out, result)
@@ -236,8 +227,8 @@ def _eigh_rule(F: Any, g: Any, values: Any, vectors: Any) -> tuple:
 
 
 _eigh = op(
-    "eigh", "x", outs="values vectors", promote=_matrix, broadcasts=False, node="LinalgEigh",
-    shape=lambda x: ((x.shape[:-1], _real(x.dtype)), (x.shape, x.dtype)),
+    "eigh", "x", outs="values vectors", promote=MATRIX, broadcasts=False, node="LinalgEigh",
+    shape=lambda x: ((x.shape[:-1], real_dtype(x.dtype)), (x.shape, x.dtype)),
 ).vjps(_eigh_rule)  # fmt: skip
 
 
@@ -246,7 +237,7 @@ def eigh(A: Tensor, UPLO: str = "L", *, out: Any = None) -> Any:
 
     Only one triangle is read.
     """
-    _square("linalg.eigh", A)
+    check_square("linalg.eigh", A)
     # the kernel reads the lower triangle; the gradient is that of the whole matrix
     result = return_types.linalg_eigh(*_eigh(A if UPLO.upper() == "L" else A.mH))
     return result if out is None else write_out(out, result)
@@ -262,7 +253,7 @@ def _svd_shape(x: Any, *, full: bool) -> tuple:
     *batch, m, n = x.shape
     k = min(m, n)
     u, v = (m, n) if full else (k, k)
-    return ((*batch, m, u), x.dtype), ((*batch, k), _real(x.dtype)), ((*batch, v, n), x.dtype)
+    return ((*batch, m, u), x.dtype), ((*batch, k), real_dtype(x.dtype)), ((*batch, v, n), x.dtype)
 
 
 def _svd_rule(F: Any, g: Any, u: Any, s: Any, vh: Any) -> tuple:
@@ -270,18 +261,19 @@ def _svd_rule(F: Any, g: Any, u: Any, s: Any, vh: Any) -> tuple:
 
 
 _svd = op(
-    "svd", "x", outs="u s vh", promote=_matrix, broadcasts=False, node="LinalgSvd",
+    "svd", "x", outs="u s vh", promote=MATRIX, broadcasts=False, node="LinalgSvd",
     shape=_svd_shape,
 ).vjps(_svd_rule)  # fmt: skip
 
 
 def linalg_svd(A: Tensor, full_matrices: bool = True, *, out: Any = None) -> Any:
-    """Return U, S and Vᴴ with A = U diag(S) Vᴴ."""
+    """Return U, S and Vᴴ with A = U diag(S) Vᴴ.
+
+    The columns of U and V that only `full_matrices` gives have no part in the derivative.
+    """
     if A.ndim < 2:
         raise RuntimeError("linalg.svd: The input tensor A must have at least 2 dimensions.")
     full = full_matrices and A.shape[-1] != A.shape[-2]
-    if full and A.requires_grad:
-        raise NotImplementedError("linalg.svd: the derivative needs full_matrices=False")
     result = return_types.linalg_svd(*_svd(A, full=full))
     return result if out is None else write_out(out, result)
 
@@ -311,7 +303,7 @@ def _pinv_rule(F: Any, g: Any, x: Any, out: Any) -> Any:
 
 
 _pinv = op(
-    "pinv", "x atol rtol", promote=_matrix, broadcasts=False, keep="atol rtol",
+    "pinv", "x atol rtol", promote=MATRIX, broadcasts=False, keep="atol rtol",
     node="LinalgPinv",
     shape=lambda x, *tolerances: ((*x.shape[:-2], x.shape[-1], x.shape[-2]), x.dtype),
 ).vjp(x=_pinv_rule)  # fmt: skip
@@ -329,7 +321,7 @@ def linalg_pinv(
     if A.ndim < 2:
         raise RuntimeError("linalg.pinv: The input tensor A must have at least 2 dimensions.")
     if hermitian:
-        _square("linalg.pinv", A)
+        check_square("linalg.pinv", A)
         half = A.tril(-1) + A.tril().triu() / 2  # the lower triangle stands for the whole
         A = half + half.mH
     if rtol is None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
+from multitorch import dtypes
 from multitorch.ops import apply as dispatch
 from multitorch.ops.apply import write_out
 from multitorch.ops.common import wrap_dim
@@ -55,8 +56,12 @@ _linear = op("linear", "x w b", promote=SAME, node="AddmmBackward0", shape=_line
 )
 
 
-def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def linear(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, *, out: Tensor | None = None
+) -> Tensor:
     """Return x Wᵀ + b for x of shape (…, in), W of shape (out, in) and b of shape (out,)."""
+    if out is not None:
+        return write_out(out, linear(input, weight, bias))
     sizes, out_in = input._a.shape, weight._a.shape
     if len(out_in) == 2 and sizes:
         if sizes[-1] != out_in[1]:
@@ -125,7 +130,8 @@ def _plus(function: Any, product: Any) -> Any:
         input: Tensor, x: Tensor, y: Tensor, beta: Any = 1, alpha: Any = 1, out: Any = None
     ) -> Tensor:
         if not input._dtype.inexact:
-            beta, alpha = int(beta), int(alpha)
+            kind = bool if input._dtype is dtypes.bool_ else int
+            beta, alpha = kind(beta), kind(alpha)
         if beta == 0 or function is None:
             result = product(x, y)
             result = result if alpha == 1 else result * alpha
@@ -191,7 +197,7 @@ def addbmm(
     out: Any = None,
 ) -> Tensor:  # fmt: skip
     """Return beta · input + alpha · the sum over the batch of (batch1 batch2)."""
-    return _plus(None, lambda x, y: bmm(x, y).sum(0))(input, batch1, batch2, beta, alpha, out)
+    return _plus(None, lambda x, y: bmm(x, y).sum(0, dtype=x._dtype))(input, batch1, batch2, beta, alpha, out)
 
 
 def addr(

@@ -35,7 +35,7 @@ def matrix_norm(
     elif ord in (1, -1, inf, -inf):
         summed, other = (row, column) if abs(ord) == 1 else (column, row)
         totals = vector_norm(A, 1, summed, keepdim=True)
-        result = totals.amax(other, keepdim=True) if ord > 0 else totals.amin(other, keepdim=True)
+        result = _largest(totals, other) if ord > 0 else totals.amin(other, keepdim=True)
         if not keepdim:
             result = result.reshape(reduced_shape(tuple(A.shape), (row, column), False))
     else:
@@ -43,12 +43,17 @@ def matrix_norm(
     return result if out is None else write_out(out, result)
 
 
+def _largest(x: Tensor, dim: int) -> Tensor:
+    """Return the largest of non-negative numbers along a dimension; 0 if there are none."""
+    return x.amax(dim, keepdim=True) if x.shape[dim] else x.sum(dim, keepdim=True)
+
+
 def _by_singular_values(A: Tensor, ord: Any, row: int, column: int, keepdim: bool) -> Tensor:
     values = svdvals(A.movedim((row, column), (-2, -1)))
     if ord == "nuc":
         result = values.sum(-1)
     else:
-        result = values.amax(-1) if ord > 0 else values.amin(-1)
+        result = _largest(values, -1).squeeze(-1) if ord > 0 else values.amin(-1)
     if keepdim:
         result = result.reshape(reduced_shape(tuple(A.shape), (row, column), True))
     return result
