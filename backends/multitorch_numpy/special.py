@@ -39,9 +39,20 @@ lgamma, digamma = _special("gammaln"), _special("digamma")
 i0, i0e, i1, i1e = _special("i0"), _special("i0e"), _special("i1"), _special("i1e")
 ndtri, log_ndtr, zeta = _special("ndtri"), _special("log_ndtr"), _special("zeta")
 gammainc, gammaincc = _special("gammainc"), _special("gammaincc")
+bessel_j0, bessel_j1, bessel_y0, bessel_y1 = (
+    _special("j0"), _special("j1"), _special("y0"), _special("y1")
+)  # fmt: skip
+modified_bessel_k0, modified_bessel_k1 = _special("k0"), _special("k1")
+scaled_modified_bessel_k0, scaled_modified_bessel_k1 = _special("k0e"), _special("k1e")
 
 
 def polygamma(x: Array, *, n: int) -> Array:
     """Return the n-th derivative of digamma."""
     wide = x.astype(np.float32) if x.dtype.itemsize == 2 else x
     return _function("polygamma")(n, wide).astype(x.dtype)
+
+
+def airy_ai(x: Array) -> Array:
+    """Return the Airy function Ai."""
+    wide = x.astype(np.float32) if x.dtype.itemsize == 2 else x
+    return _function("airy")(wide)[0].astype(x.dtype)

@@ -72,7 +72,11 @@ def gradient(
             "torch.gradient expected spacing to be unspecified, a scalar, or a list of length "
             f"{len(dims)}, but got a list of length {len(spacings)}"
         )
-    return tuple(_slope(input, d, h, edge_order) for d, h in zip(dims, spacings, strict=True))
+    x = input
+    if input._dtype.is_floating_point and input._dtype.itemsize == 2:
+        x = input.to(dtypes.float32)  # differences of neighbors cancel what rounding has left
+    slopes = [_slope(x, d, h, edge_order) for d, h in zip(dims, spacings, strict=True)]
+    return tuple(slopes) if x is input else tuple([t.to(input._dtype) for t in slopes])
 
 
 def _slope(x: Any, dim: int, spacing: Any, edge_order: int) -> Any:

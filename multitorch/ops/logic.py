@@ -10,7 +10,7 @@ from multitorch.ops import apply as dispatch
 from multitorch.ops.common import inplace_functions, methodcaller_of
 from multitorch.ops.numbers import tensors_only, with_numbers
 from multitorch.ops.op import op
-from multitorch.ops.pointwise import swapped
+from multitorch.ops.pointwise import reflected, swapped
 from multitorch.ops.promote import (
     Promotion,
     compare,
@@ -25,12 +25,12 @@ from multitorch.promotion import result_type
 
 # --- comparison ----------------------------------------------------------------------------------
 
-eq = op("eq", "x y", promote=compare).nondiff()
-ne = op("ne", "x y", promote=compare).nondiff()
-lt = op("lt", "x y", promote=order).nondiff()
-le = op("le", "x y", promote=order).nondiff()
-gt = op("gt", "x y", promote=order).nondiff()
-ge = op("ge", "x y", promote=order).nondiff()
+eq = op("eq", "x y", promote=compare, numbers="y").nondiff()
+ne = op("ne", "x y", promote=compare, numbers="y").nondiff()
+lt = op("lt", "x y", promote=order, numbers="y").nondiff()
+le = op("le", "x y", promote=order, numbers="y").nondiff()
+gt = op("gt", "x y", promote=order, numbers="y").nondiff()
+ge = op("ge", "x y", promote=order, numbers="y").nondiff()
 
 
 def _equality(function: Callable, name: str) -> Callable:
@@ -56,7 +56,7 @@ signbit = op("signbit", "x", promote=order).nondiff()
 
 def isreal(input: Any) -> Any:
     """Return whether each element's imaginary part is 0."""
-    return input.imag == 0 if input._dtype.is_complex else isnan(input).logical_or(True)
+    return input.imag == 0 if input._dtype.is_complex else isnan(input) | True
 
 
 def isclose(
@@ -92,9 +92,9 @@ def _only_integers(name: str, d: Any) -> Any:
 integers = Promotion(
     "integers", _only_integers, fast=integral.fast - {dtypes.bool_}, fast_int=integral.fast_int
 )
-logical_and = op("logical_and", "x y", promote=compare).nondiff()
-logical_or = op("logical_or", "x y", promote=compare).nondiff()
-logical_xor = op("logical_xor", "x y", promote=compare).nondiff()
+logical_and = op("logical_and", "x y", promote=compare, numbers="").nondiff()
+logical_or = op("logical_or", "x y", promote=compare, numbers="").nondiff()
+logical_xor = op("logical_xor", "x y", promote=compare, numbers="").nondiff()
 logical_not = op("logical_not", "x", promote=compare).nondiff()
 bitwise_and = op("bitwise_and", "x y", promote=integral).nondiff()
 bitwise_or = op("bitwise_or", "x y", promote=integral).nondiff()
@@ -102,8 +102,8 @@ bitwise_xor = op("bitwise_xor", "x y", promote=integral).nondiff()
 bitwise_not = op("bitwise_not", "x", promote=integral).nondiff()
 bitwise_left_shift = op("bitwise_left_shift", "x y", promote=integers).nondiff()
 bitwise_right_shift = op("bitwise_right_shift", "x y", promote=integers).nondiff()
-gcd = op("gcd", "x y", promote=integers).nondiff()
-lcm = op("lcm", "x y", promote=integers).nondiff()
+gcd = op("gcd", "x y", promote=integers, numbers="").nondiff()
+lcm = op("lcm", "x y", promote=integers, numbers="").nondiff()
 
 
 # --- selection and extremes ----------------------------------------------------------------------
@@ -177,10 +177,10 @@ _clamp_tensor = op(
     min=lambda F, g, x, min, max: _clamp_bound(F, g, x, min, max, False),
     max=lambda F, g, x, min, max: _clamp_bound(F, g, x, min, max, True),
 )
-_clamp_min = op("clamp_min", "x min", promote=real).vjp(
+_clamp_min = op("clamp_min", "x min", promote=real, numbers="min").vjp(
     x=lambda F, g, x, min: F.where(x >= min, g, 0), min=lambda F, g, x, min: F.where(x < min, g, 0)
 )
-_clamp_max = op("clamp_max", "x max", promote=real).vjp(
+_clamp_max = op("clamp_max", "x max", promote=real, numbers="max").vjp(
     x=lambda F, g, x, max: F.where(x <= max, g, 0), max=lambda F, g, x, max: F.where(x > max, g, 0)
 )
 
@@ -272,8 +272,9 @@ METHODS: dict[str, Callable] = {
     "is_same_size": _is_same_size,
     "__eq__": _equality(eq, "__eq__"), "__ne__": _equality(ne, "__ne__"), "__lt__": lt,
     "__le__": le, "__gt__": gt, "__ge__": ge, "__invert__": _invert, "__and__": bitwise_and,
-    "__rand__": bitwise_and, "__or__": bitwise_or, "__ror__": bitwise_or, "__xor__": bitwise_xor,
-    "__rxor__": bitwise_xor, "__lshift__": bitwise_left_shift,
+    "__rand__": reflected(bitwise_and), "__or__": bitwise_or, "__ror__": reflected(bitwise_or),
+    "__xor__": bitwise_xor, "__rxor__": reflected(bitwise_xor),
+    "__lshift__": bitwise_left_shift,
     "__rlshift__": swapped(bitwise_left_shift), "__rshift__": bitwise_right_shift,
     "__rrshift__": swapped(bitwise_right_shift),
 }  # fmt: skip

@@ -14,7 +14,7 @@ from multitorch.ops import complex_numbers, return_types
 from multitorch.ops.apply import write_out
 from multitorch.ops.common import constant, inplace_functions, zeros_like
 from multitorch.ops.complex_numbers import norm2
-from multitorch.ops.logic import clamp
+from multitorch.ops.logic import clamp, where
 from multitorch.ops.numbers import tensors_only, with_numbers
 from multitorch.ops.op import op
 from multitorch.ops.pointwise import mul
@@ -44,18 +44,18 @@ log10 = op("log10", "x", promote=to_float).vjp(
     x=lambda F, g, x: g / (F.conj(x) * constant(F, g, _LN10))
 )
 log1p = op("log1p", "x", promote=to_float, node="Log1P").vjp(x=lambda F, g, x: g / (F.conj(x) + 1))
-_logaddexp = op("logaddexp", "x y", promote=real_to_float).vjp(
+_logaddexp = op("logaddexp", "x y", promote=real_to_float, numbers="").vjp(
     x=lambda F, g, x, y: g / (F.exp(y - x) + 1), y=lambda F, g, x, y: g / (F.exp(x - y) + 1)
 )
-_logaddexp2 = op("logaddexp2", "x y", promote=real_to_float).vjp(
+_logaddexp2 = op("logaddexp2", "x y", promote=real_to_float, numbers="").vjp(
     x=lambda F, g, x, y: g / (F.exp2(y - x) + 1), y=lambda F, g, x, y: g / (F.exp2(x - y) + 1)
 )
 xlogy = op("xlogy", "x y", promote=real_to_float).vjp(
-    x=lambda F, g, x, y: F.where(F.logical_and(x == 0, y <= 0), 0, g * F.log(_array(F, g, y))),
+    x=lambda F, g, x, y: F.where((x == 0) & (y <= 0), 0, g * F.log(_array(F, g, y))),
     y=lambda F, g, x, y: g * x / y,
 )
 xlog1py = op("xlog1py", "x y", promote=real_to_float, node="SpecialXlog1Py").vjp(
-    x=lambda F, g, x, y: F.where(F.logical_and(x == 0, y <= -1), 0, g * F.log1p(_array(F, g, y))),
+    x=lambda F, g, x, y: F.where((x == 0) & (y <= -1), 0, g * F.log1p(_array(F, g, y))),
     y=lambda F, g, x, y: g * x / (y + 1),
 )
 sigmoid = op("sigmoid", "x", promote=to_float).vjp(x=lambda F, g, out: g * F.conj((1 - out) * out))
@@ -170,10 +170,28 @@ def _nonzero(F: Any, x: Any) -> Any:
     return F.where(x == 0, 1, x)
 
 
-logaddexp, logaddexp2 = (
-    tensors_only("logaddexp", _logaddexp),
-    tensors_only("logaddexp2", _logaddexp2),
-)
+def logaddexp(input: Any, other: Any, *, out: Any = None) -> Any:
+    """Return `log(exp(input) + exp(other))`, without overflow."""
+    if _is_complex(input) or _is_complex(other):
+        t = _logaddexp_complex(input, other)
+        return t if out is None else write_out(out, t)
+    return _logaddexp(input, other, out=out)
+
+
+def _is_complex(x: Any) -> bool:
+    return isinstance(x, dispatch.Tensor) and x._dtype.is_complex
+
+
+def _logaddexp_complex(x: Any, y: Any) -> Any:
+    """Return the logarithm around the operand with the larger real part."""
+    first = x.real >= y.real
+    high, low = where(first, x, y), where(first, y, x)
+    # two infinite real parts that are equal: their difference would be NaN
+    alike = (x.real == y.real) & x.real.isinf()
+    return high + log1p(exp(where(alike, 0, low - high)))
+
+
+logaddexp2 = _logaddexp2
 atan2, hypot = tensors_only("atan2", _atan2), tensors_only("hypot", _hypot)
 gammainc, gammaincc = tensors_only("igamma", _gammainc), tensors_only("igammac", _gammaincc)
 
@@ -230,7 +248,7 @@ def round(input: Any, *, decimals: int = 0, out: Any = None) -> Any:
 
 # --- bits of floating-point numbers --------------------------------------------------------------
 
-_copysign = op("copysign", "x y", promote=to_float).vjp(
+_copysign = op("copysign", "x y", promote=to_float, numbers="y").vjp(
     x=lambda F, g, x, out: F.where(x == 0, 0, g * F.sign(x) * F.sign(out)), y=zeros_like
 )
 _nextafter = op("nextafter", "x y", promote=float_only).vjp(
@@ -263,6 +281,10 @@ def frexp(input: Any, *, out: Any = None) -> Any:
 
 def ldexp(input: Any, other: Any, *, out: Any = None) -> Any:
     """Return `input * 2**other`."""
+    if not isinstance(input, dispatch.Tensor):
+        raise TypeError(
+            f"ldexp(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}"
+        )
     return mul(input, exp2(other), out=out)
 
 

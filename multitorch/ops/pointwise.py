@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 from multitorch import dtypes
 from multitorch.dtypes import BOOL, FLOAT
 from multitorch.ops import apply as dispatch
+from multitorch.ops.apply import make_apply
 from multitorch.ops.common import inplace_functions, zeros_like
 from multitorch.ops.op import op
 from multitorch.ops.promote import (
@@ -46,7 +48,7 @@ _cast_grad.op.apply = _cast_grad_unless_same  # type: ignore[attr-defined]
 
 _add = op("add", "x y", promote=numeric).vjp(x=lambda F, g: g, y=lambda F, g: g)
 _sub = op("sub", "x y", promote=no_bool).vjp(x=lambda F, g: g, y=lambda F, g: -g)
-_rsub = op("rsub", "x y", promote=no_bool, node="RsubBackward1").vjp(
+_rsub = op("rsub", "x y", promote=no_bool, numbers="y", node="RsubBackward1").vjp(
     x=lambda F, g: -g, y=lambda F, g: g
 )
 _mul = op("mul", "x y", promote=numeric).vjp(
@@ -65,7 +67,7 @@ _floor_div_zero = op(
 _remainder = op("remainder", "x y", promote=real_no_bool, node="RemainderBackward1").vjp(
     x=lambda F, g: g, y=lambda F, g, x, y: -g * F.floor_divide(x, y)
 )
-_fmod = op("fmod", "x y", promote=real_no_bool, node="FmodBackward1").vjp(
+_fmod = op("fmod", "x y", promote=real_no_bool, numbers="y", node="FmodBackward1").vjp(
     x=lambda F, g: g, y=lambda F, g, x, y: -g * F.trunc_divide(x, y)
 )
 neg = op("neg", "x", promote=no_bool).vjp(x=lambda F, g: -g)
@@ -297,6 +299,13 @@ def swapped(function: Callable) -> Callable:
     return lambda self, other: function(other, self)
 
 
+def reflected(function: Callable) -> Callable:
+    """Return the reflected form of a commutative op: its first operand is a tensor."""
+    op = copy(function.op)  # type: ignore[attr-defined]
+    op.numbers = frozenset(op.args[1:])
+    return make_apply(op)
+
+
 _SAME_NAME: dict[str, Callable] = {
     f.__name__: f
     for f in (
@@ -316,8 +325,9 @@ FUNCTIONS: dict[str, Callable] = {
 }
 METHODS: dict[str, Callable] = {
     **_SAME_NAME, **_ALIASES, "positive": positive,
-    "__add__": _add, "__radd__": _add, "__sub__": _sub, "__rsub__": _rsub, "__mul__": _mul,
-    "__rmul__": _mul, "__truediv__": _div, "__rtruediv__": rdiv, "__floordiv__": _floor_divide,
+    "__add__": _add, "__radd__": reflected(_add), "__sub__": _sub, "__rsub__": _rsub,
+    "__mul__": _mul, "__rmul__": reflected(_mul), "__truediv__": _div, "__rtruediv__": rdiv,
+    "__floordiv__": _floor_divide,
     "__rfloordiv__": swapped(_floor_divide), "__mod__": _remainder, "__rmod__": swapped(_remainder),
     "__pow__": pow, "__rpow__": rpow, "__neg__": neg, "__pos__": positive, "__abs__": abs,
 }  # fmt: skip

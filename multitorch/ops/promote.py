@@ -44,6 +44,10 @@ class Promotion:
         """Return the dtype to which operands are cast before the kernel."""
         return self._adjust(op, result_dtype(operands))
 
+    def of_tensors(self) -> Promotion:
+        """Return the same promotion for an op whose fast path takes no Python number."""
+        return Promotion(self.name, self._adjust, fast=self.fast, out_bool=self.out_bool)
+
     def __repr__(self) -> str:
         return f"<promotion {self.name}>"
 

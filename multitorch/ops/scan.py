@@ -76,8 +76,9 @@ def _log_rule(F: Any, g: Any, x: Any, out: Any, x_shape: Any, dim: int) -> Any:
         return g
     step = out - _shifted(F, out, x_shape, dim, math.inf)
     lowest = constant(F, x, -math.inf)
-    after = _recur_back(F, F.exp(F.where(out == -math.inf, lowest, step)), g, dim)
-    return F.exp(F.where(x == -math.inf, lowest, x - out)) * after
+    decay = F.exp(F.where(F.real(out) == -math.inf, lowest, step))
+    after = _recur_back(F, F.conj(decay), g, dim)
+    return F.conj(F.exp(F.where(F.real(x) == -math.inf, lowest, x - out))) * after
 
 
 _cumsum = op("cumsum", "x", shape=_shape).vjp(x=lambda F, g, dim: _backwards(F, F.cumsum, g, dim))
@@ -124,8 +125,6 @@ def cumprod(input: Any, dim: int, *, dtype: Any = None, out: Any = None) -> Any:
 
 def logcumsumexp(input: Any, dim: int, *, out: Any = None) -> Any:
     """Return the logarithms of running sums of exponentials along a dimension."""
-    if input._dtype.is_complex:
-        raise NotImplementedError("logcumsumexp() is not implemented for complex tensors")
     return _scan(_logcumsumexp, input, dim, None, out)
 
 
