@@ -155,6 +155,39 @@ def pools() -> Iterator[Case]:
     yield case("AdaptiveMaxPool2d", (3, 2), True, of=normal(2, 3, 8, 7))
 
 
+def resampling() -> Iterator[Case]:
+    for n, space in SPACE.items():
+        x = normal(2, 3, *space)
+        yield case("Upsample", scale_factor=2, of=x)
+        yield case("Upsample", 7, mode=("linear", "bilinear", "trilinear")[n - 1], of=x)
+        places = np.stack(
+            [np.sort(np.random.default_rng(i).permutation(4**n)[: 2**n]) for i in (0, 1)]
+        )
+        where = fixed(places.reshape(2, 1, *[2] * n))
+        yield case(f"MaxUnpool{n}d", 2, of=(normal(2, 1, *[2] * n), where))
+    yield case("Upsample", (5, 9), mode="bicubic", align_corners=True, of=normal(2, 3, 8, 8))
+    yield case("Upsample", None, (0.7, 1.5), "bilinear", False, True, of=normal(2, 3, 8, 8))
+    yield case("UpsamplingNearest2d", 3, of=normal(2, 3, 8, 7))
+    yield case("UpsamplingBilinear2d", scale_factor=2, of=normal(2, 3, 8, 7))
+    yield case("FractionalMaxPool2d", 3, (4, 5), of=normal(2, 3, 9, 8), only="random")
+    yield case("FractionalMaxPool2d", (2, 3), output_ratio=0.5, return_indices=True,
+               of=normal(2, 3, 9, 8), only="random")  # fmt: skip
+    samples = np.array([[[0.25, 0.75]]], np.float32)
+    yield case("FractionalMaxPool2d", 2, 4, _random_samples=samples, of=normal(1, 1, 9, 8))
+    samples = np.array([[[0.5, 0.25, 0.75]]], np.float32)
+    yield case("FractionalMaxPool3d", 2, 3, _random_samples=samples, of=normal(1, 1, 5, 6, 5))
+
+
+def bags() -> Iterator[Case]:
+    offsets = fixed([0, 2, 2, 5])
+    for mode in ("sum", "mean", "max"):
+        yield case("EmbeddingBag", 10, 3, mode=mode, of=index(10, 2, 4))
+        yield case("EmbeddingBag", 10, 3, mode=mode, padding_idx=2, of=(index(10, 7), offsets))
+    yield case("EmbeddingBag", 10, 3, 1.5, mode="sum", include_last_offset=True,
+               of=(index(10, 5), offsets))  # fmt: skip
+    yield case("EmbeddingBag", 10, 3, mode="sum", of=(index(10, 7), offsets, normal(7)))
+
+
 def norms() -> Iterator[Case]:
     for n, space in SPACE.items():
         x = normal(2, 3, *space)
@@ -252,6 +285,14 @@ def classification_losses() -> Iterator[Case]:
         yield case("MultiLabelMarginLoss", reduction=r, of=(normal(3, 4), labels))
         soft = (x, lambda rng: rng.integers(0, 2, (4, 6)).astype(np.float32))
         yield case("MultiLabelSoftMarginLoss", reduction=r, of=soft, only="fixed_last")
+        yield case("LinearCrossEntropyLoss", 6, 5, bias=True, reduction=r, of=(x, index(5, 4)))
+        yield case("LinearCrossEntropyLoss", 6, 5, out_features=(3,), reduction=r,
+                   of=(x, unit(4, 5, 3)))  # fmt: skip
+        logp = fixed(
+            np.log(np.random.default_rng(2).dirichlet([1.0] * 6, (7, 3)), dtype=np.float32)
+        )
+        yield case("CTCLoss", 5, reduction=r, zero_infinity=True,
+                   of=(logp, index(5, 3, 4), fixed([7, 6, 2]), fixed([3, 0, 4])))  # fmt: skip
     yield case("KLDivLoss", reduction="batchmean", of=(x, unit(4, 6)))
 
 
@@ -269,6 +310,7 @@ def embedding_losses() -> Iterator[Case]:
 
 
 CASES = [
-    *activations(), *linears(), *convolutions(), *pools(), *norms(), *dropouts(), *similarities(),
-    *regression_losses(), *classification_losses(), *embedding_losses(),
+    *activations(), *linears(), *convolutions(), *pools(), *resampling(), *bags(),
+    *norms(), *dropouts(), *similarities(), *regression_losses(), *classification_losses(),
+    *embedding_losses(),
 ]  # fmt: skip

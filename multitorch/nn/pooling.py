@@ -260,5 +260,120 @@ class LPPool3d(_LPPool):
         return F.lp_pool3d(input, *self._settings())
 
 
+# --- back from maxima, and windows at random places -----------------------------------------------
+
+
+class _MaxUnpool(Module):
+    """The settings of the pooling that is undone."""
+
+    spatial = 0
+
+    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
+        super().__init__()
+        self.kernel_size = _several(kernel_size, self.spatial)
+        self.stride = _several(kernel_size if stride is None else stride, self.spatial)
+        self.padding = _several(padding, self.spatial)
+
+    def _settings(self) -> tuple:
+        return self.kernel_size, self.stride, self.padding
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class MaxUnpool1d(_MaxUnpool):
+    """Put values (N, C, L) back where MaxPool1d(return_indices=True) found them."""
+
+    spatial = 1
+
+    def forward(self, input: Tensor, indices: Tensor, output_size: Any = None) -> Tensor:
+        return F.max_unpool1d(input, indices, *self._settings(), output_size)
+
+
+class MaxUnpool2d(_MaxUnpool):
+    """Put values (N, C, H, W) back where MaxPool2d(return_indices=True) found them.
+
+    >>> import multitorch as torch
+    >>> x = torch.arange(4.0).reshape(1, 1, 2, 2)
+    >>> torch.nn.MaxUnpool2d(2)(*torch.nn.MaxPool2d(2, return_indices=True)(x)).flatten()
+    tensor([0., 0., 0., 3.])
+    """
+
+    spatial = 2
+
+    def forward(self, input: Tensor, indices: Tensor, output_size: Any = None) -> Tensor:
+        return F.max_unpool2d(input, indices, *self._settings(), output_size)
+
+
+class MaxUnpool3d(_MaxUnpool):
+    """Put values (N, C, D, H, W) back where MaxPool3d(return_indices=True) found them."""
+
+    spatial = 3
+
+    def forward(self, input: Tensor, indices: Tensor, output_size: Any = None) -> Tensor:
+        return F.max_unpool3d(input, indices, *self._settings(), output_size)
+
+
+class _FractionalMaxPool(Module):
+    """The settings of fractional max pooling."""
+
+    spatial = 0
+
+    def __init__(
+        self,
+        kernel_size: Any,
+        output_size: Any = None,
+        output_ratio: Any = None,
+        return_indices: bool = False,
+        _random_samples: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        name, n = type(self).__name__, self.spatial
+        self.kernel_size = _several(kernel_size, n)
+        self.return_indices = return_indices
+        self.register_buffer("_random_samples", _random_samples)
+        self.output_size = None if output_size is None else _several(output_size, n)
+        self.output_ratio = None if output_ratio is None else _several(output_ratio, n)
+        if output_size is None and output_ratio is None:
+            raise ValueError(
+                f"{name} requires specifying either an output size, or a pooling ratio"
+            )
+        if output_size is not None and output_ratio is not None:
+            raise ValueError("only one of output_size and output_ratio may be specified")
+        if self.output_ratio is not None and not all(0 < r < 1 for r in self.output_ratio):
+            raise ValueError(f"output_ratio must be between 0 and 1 (got {output_ratio})")
+
+    def _settings(self) -> tuple:
+        return (
+            self.kernel_size,
+            self.output_size,
+            self.output_ratio,
+            self.return_indices,
+            self._random_samples,
+        )
+
+
+class FractionalMaxPool2d(_FractionalMaxPool):
+    """The maximum of each of output_size windows of (N, C, H, W) at random places."""
+
+    spatial = 2
+
+    def forward(self, input: Tensor) -> Any:
+        return F.fractional_max_pool2d(input, *self._settings())
+
+
+class FractionalMaxPool3d(_FractionalMaxPool):
+    """The maximum of each of output_size windows of (N, C, D, H, W) at random places."""
+
+    spatial = 3
+
+    def forward(self, input: Tensor) -> Any:
+        return F.fractional_max_pool3d(input, *self._settings())
+
+
+def _several(value: Any, n: int) -> tuple:
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,) * n
+
+
 def _single(value: Any) -> tuple:
     return tuple(value) if isinstance(value, (tuple, list)) else (value,)

@@ -41,7 +41,7 @@ def embedding(
 
 def _shorten(weight: Tensor, index: Tensor, max_norm: float, norm_type: float) -> None:
     with no_grad():
-        used = index.unique()
+        used = index.reshape(-1)  # what is named twice gets the same value twice
         rows = weight[used]
         norms = rows.norm(norm_type, 1, keepdim=True)
         shortened = (rows * (max_norm / (norms + 1e-7))).where(norms > max_norm, rows)

@@ -314,6 +314,12 @@ def multi_margin_loss(
         raise ValueError("weight must be one-dimensional")
     scores = input if input.dim() == 2 else input.reshape(1, -1)
     index = target.reshape(-1, 1)
+    if target.dim() > 1 or len(index) != len(scores):
+        raise RuntimeError(
+            "multi_margin_loss: target tensor should be 1-D with size equal to the number of input "
+            f"samples (batch size). Expected target size [{len(scores)}], but got "
+            f"{list(target.shape)}. Input has shape {list(input.shape)}."
+        )
     terms = (margin - scores.gather(1, index) + scores).clamp(min=0)
     if p == 2:
         terms = terms * terms
