@@ -141,6 +141,8 @@ def _dims(x: Array, dim: int) -> tuple[int, ...]:
 
 def softmax(F: Any, x: Array, *, dim: int) -> Array:
     """`exp(x) / Σ exp(x)`, shifted by the maximum."""
+    if 0 in x.shape:
+        return F.exp(x)
     e = F.exp(x - F.amax(x, dim=_dims(x, dim), keepdim=True))
     return e / F.sum(e, dim=_dims(e, dim), keepdim=True)
 
@@ -152,6 +154,8 @@ def softmax_backward(F: Any, g: Array, out: Array, *, dim: int) -> Array:
 
 def log_softmax(F: Any, x: Array, *, dim: int) -> Array:
     """`x - log Σ exp(x)`, shifted by the maximum."""
+    if 0 in x.shape:
+        return F.exp(x)
     z = x - F.amax(x, dim=_dims(x, dim), keepdim=True)
     return z - F.log(F.sum(F.exp(z), dim=_dims(z, dim), keepdim=True))
 

@@ -36,6 +36,7 @@ from multitorch.nn.composite.activation import (
     threshold,
     threshold_,
 )
+from multitorch.nn.composite.attention import multi_head_attention_forward
 from multitorch.nn.composite.distance import (
     cosine_similarity,
     normalize,
@@ -50,6 +51,7 @@ from multitorch.nn.composite.dropout import (
     dropout3d,
     feature_alpha_dropout,
 )
+from multitorch.nn.composite.embedding_bag import embedding_bag
 from multitorch.nn.composite.layout import (
     bilinear,
     channel_shuffle,
@@ -62,6 +64,7 @@ from multitorch.nn.composite.layout import (
     pixel_shuffle,
     pixel_unshuffle,
 )
+from multitorch.nn.composite.linear_cross_entropy import linear_cross_entropy
 from multitorch.nn.composite.loss import (
     cosine_embedding_loss,
     gaussian_nll_loss,
@@ -100,6 +103,20 @@ from multitorch.ops.conv import (
     fold,
     unfold,
 )
+from multitorch.ops.ctc import ctc_loss
+from multitorch.ops.fractional import (
+    fractional_max_pool2d,
+    fractional_max_pool2d_with_indices,
+    fractional_max_pool3d,
+    fractional_max_pool3d_with_indices,
+)
+from multitorch.ops.grid import affine_grid, grid_sample
+from multitorch.ops.interpolate import (
+    interpolate,
+    upsample,
+    upsample_bilinear,
+    upsample_nearest,
+)
 from multitorch.ops.linalg import linear
 from multitorch.ops.loss import (
     binary_cross_entropy,
@@ -127,6 +144,7 @@ from multitorch.ops.pool import (
     max_pool3d,
 )
 from multitorch.ops.shape import pad
+from multitorch.ops.unpool import max_unpool1d, max_unpool2d, max_unpool3d
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -138,6 +156,7 @@ __all__ = [
     "adaptive_max_pool2d_with_indices",
     "adaptive_max_pool3d",
     "adaptive_max_pool3d_with_indices",
+    "affine_grid",
     "alpha_dropout",
     "avg_pool1d",
     "avg_pool2d",
@@ -158,6 +177,7 @@ __all__ = [
     "cosine_embedding_loss",
     "cosine_similarity",
     "cross_entropy",
+    "ctc_loss",
     "dropout",
     "dropout1d",
     "dropout2d",
@@ -165,11 +185,17 @@ __all__ = [
     "elu",
     "elu_",
     "embedding",
+    "embedding_bag",
     "feature_alpha_dropout",
     "fold",
+    "fractional_max_pool2d",
+    "fractional_max_pool2d_with_indices",
+    "fractional_max_pool3d",
+    "fractional_max_pool3d_with_indices",
     "gaussian_nll_loss",
     "gelu",
     "glu",
+    "grid_sample",
     "group_norm",
     "gumbel_softmax",
     "hardshrink",
@@ -180,12 +206,14 @@ __all__ = [
     "hinge_embedding_loss",
     "huber_loss",
     "instance_norm",
+    "interpolate",
     "kl_div",
     "l1_loss",
     "layer_norm",
     "leaky_relu",
     "leaky_relu_",
     "linear",
+    "linear_cross_entropy",
     "local_response_norm",
     "log_softmax",
     "logsigmoid",
@@ -199,8 +227,12 @@ __all__ = [
     "max_pool2d_with_indices",
     "max_pool3d",
     "max_pool3d_with_indices",
+    "max_unpool1d",
+    "max_unpool2d",
+    "max_unpool3d",
     "mish",
     "mse_loss",
+    "multi_head_attention_forward",
     "multi_margin_loss",
     "multilabel_margin_loss",
     "multilabel_soft_margin_loss",
@@ -239,6 +271,9 @@ __all__ = [
     "triplet_margin_loss",
     "triplet_margin_with_distance_loss",
     "unfold",
+    "upsample",
+    "upsample_bilinear",
+    "upsample_nearest",
 ]
 
 

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Self
 
+from multitorch.autograd.modes import changes
 from multitorch.autograd.tape import RemovableHandle
 from multitorch.nn.module_convert import ConvertMethods
 from multitorch.nn.module_errors import LOCATED_ERRORS, locate
@@ -76,6 +77,8 @@ class Module(TreeMethods, StateMethods, ConvertMethods, HookMethods):
     dump_patches: bool = False
     call_super_init: bool = False
     training: bool
+    _counts_changes = True
+    """Tells `compile` that what happens to the attributes is counted in `modes.changes`."""
     _compiled_call: Callable[..., Any] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -206,6 +209,7 @@ class Module(TreeMethods, StateMethods, ConvertMethods, HookMethods):
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     def __setattr__(self, name: str, value: Any) -> None:
+        changes[0] += 1
         own = self.__dict__
         if isinstance(value, Parameter):
             self._require_init("_parameters", "parameters")
@@ -261,6 +265,7 @@ class Module(TreeMethods, StateMethods, ConvertMethods, HookMethods):
         own[registry] = Registry(self, members)
 
     def __delattr__(self, name: str) -> None:
+        changes[0] += 1
         own = self.__dict__
         for registry in _REGISTRIES:
             if name in own.get(registry, ()):

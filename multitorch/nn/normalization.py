@@ -13,6 +13,7 @@ from multitorch.nn.module import Module
 from multitorch.nn.parameter import Parameter
 from multitorch.ops.creation import empty, ones, tensor, zeros
 from multitorch.ops.norm import batch_norm, group_norm, layer_norm, rms_norm
+from multitorch.ops.shape import pad
 from multitorch.tensor import Tensor
 
 
@@ -420,6 +421,35 @@ class LocalResponseNorm(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         return local_response_norm(input, self.size, self.alpha, self.beta, self.k)
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
+
+
+class CrossMapLRN2d(Module):
+    """The older form of LocalResponseNorm, with its window: as many channels on both sides.
+
+    The first channel stays in the window of all that follow, as it does in PyTorch.
+    """
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1) -> None:
+        super().__init__()
+        self.size = size
+        self.alpha = alpha
+        self.beta = beta
+        self.k = k
+
+    def forward(self, input: Tensor) -> Tensor:
+        side, channels = (self.size - 1) // 2, input.shape[1]
+        squares = input * input
+        padded = pad(squares, (0, 0, 0, 0, side, side))
+        total = padded[:, :channels]
+        for i in range(1, 2 * side + 1):
+            total = total + padded[:, i : i + channels]
+        late = channels - side - 1
+        if late > 0:
+            total = total + pad(squares[:, :1].expand(-1, late, -1, -1), (0, 0, 0, 0, side + 1, 0))
+        return input * (total * (self.alpha / self.size) + self.k) ** -self.beta
 
     def extra_repr(self) -> str:
         return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"

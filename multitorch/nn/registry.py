@@ -6,6 +6,8 @@ import weakref
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from multitorch.autograd.modes import changes
+
 _MISSING = object()
 
 
@@ -30,25 +32,30 @@ class Registry(dict):
         return {} if owner is None else owner.__dict__
 
     def __setitem__(self, name: str, value: Any) -> None:
+        changes[0] += 1
         dict.__setitem__(self, name, value)
         owner = self._owner()
         if owner is not None:
             owner.__dict__[name] = value
 
     def __delitem__(self, name: str) -> None:
+        changes[0] += 1
         super().__delitem__(name)
         self._attributes().pop(name, None)
 
     def pop(self, name: str, default: Any = _MISSING) -> Any:
+        changes[0] += 1
         self._attributes().pop(name, None) if name in self else None
         return super().pop(name) if default is _MISSING else super().pop(name, default)
 
     def popitem(self) -> tuple[str, Any]:
+        changes[0] += 1
         name, value = super().popitem()
         self._attributes().pop(name, None)
         return name, value
 
     def clear(self) -> None:
+        changes[0] += 1
         attributes = self._attributes()
         for name in self:
             attributes.pop(name, None)

@@ -17,6 +17,7 @@ from multitorch.ops.inplace import write_result
 from multitorch.ops.maths import sigmoid as sigmoid
 from multitorch.ops.maths import tanh as tanh
 from multitorch.ops.op import op
+from multitorch.ops.products import matrix_shape
 from multitorch.ops.promote import Promotion, float_only, not_implemented, real_no_bool
 
 Tensor = Any
@@ -31,6 +32,11 @@ def _float_like(name: str, d: dtype) -> dtype:
 _NATIVE = frozenset((dtypes.float32, dtypes.float64))
 _real_float = Promotion(
     "real_float", _float_like, fast=_NATIVE, fast_float=_NATIVE, fast_int=_NATIVE
+)
+_inexact = Promotion(
+    "inexact",
+    lambda name, d: d if d.is_complex else _float_like(name, d),
+    fast=_NATIVE | {dtypes.complex64, dtypes.complex128},
 )
 
 # --- rectifiers ----------------------------------------------------------------------------------
@@ -123,19 +129,19 @@ def threshold(input: Tensor, threshold: float, value: float) -> Tensor:
     return _threshold(input, threshold, value)
 
 
-def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+def hardshrink(input: Tensor, lambd: float = 0.5, *, out: Tensor | None = None) -> Tensor:
     """Return 0 where |x| <= lambd, else x."""
-    return _hardshrink(input, lambd)
+    return _hardshrink(input, lambd, out=out)
 
 
-def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+def softshrink(input: Tensor, lambd: float = 0.5, *, out: Tensor | None = None) -> Tensor:
     """Move x towards 0 by lambd, at most to 0."""
     if lambd < 0:
         raise RuntimeError(
             f"lambda must be greater or equal to 0, but found to be {lambd}; it must be in range "
             f"[0, {dtypes.finfo(input._dtype).max:g}] for input dtype {input._dtype.scalar_name}"
         )
-    return _softshrink(input, lambd)
+    return _softshrink(input, lambd, out=out)
 
 
 # --- smooth --------------------------------------------------------------------------------------
@@ -148,7 +154,7 @@ def _elu_rule(F: Any, g: Any, x: Any, alpha: Any, scale: Any, rate: Any) -> Any:
 
 _elu = op("elu", "x alpha scale rate", promote=_real_float).vjp(x=_elu_rule)
 _celu = op("celu", "x alpha scale rate", promote=_real_float, kernel="elu").vjp(x=_elu_rule)
-silu = op("silu", "x", promote=_real_float).vjp(x=lambda F, g, x: F.silu_backward(g, x))
+silu = op("silu", "x", promote=_inexact).vjp(x=lambda F, g, x: F.silu_backward(g, F.conj(x)))
 mish = op("mish", "x", promote=_real_float).vjp(x=lambda F, g, x: F.mish_backward(g, x))
 logsigmoid = op("log_sigmoid", "x", promote=_real_float).vjp(x=lambda F, g, x: g * F.sigmoid(-x))
 _softplus = op("softplus", "x beta limit", promote=_real_float).vjp(
@@ -188,15 +194,19 @@ def celu(input: Tensor, alpha: float = 1.0) -> Tensor:
     return _celu(input, float(alpha), 1.0, 1.0 / alpha)
 
 
-def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+def softplus(
+    input: Tensor, beta: float = 1.0, threshold: float = 20.0, *, out: Tensor | None = None
+) -> Tensor:
     """Return log(1 + exp(beta x)) / beta; x itself where beta x > threshold."""
-    return _softplus(input, float(beta), float(threshold))
+    return _softplus(input, float(beta), float(threshold), out=out)
 
 
-def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
+def gelu(input: Tensor, *, approximate: str = "none", out: Tensor | None = None) -> Tensor:
     """Return x Φ(x), Φ the normal distribution function, or its approximation by tanh."""
     if approximate not in ("none", "tanh"):
         raise RuntimeError("approximate argument must be either none or tanh.")
+    if out is not None:
+        return write_out(out, _gelu(input, approximate=approximate))
     return _gelu(input, approximate=approximate)
 
 
@@ -292,6 +302,20 @@ def softmin(input: Tensor, dim: int | None = None, dtype: dtype | None = None) -
 # --- attention -----------------------------------------------------------------------------------
 
 
+def _scores_shape(x: Any, y: Any) -> tuple:
+    return matrix_shape(x, y)[0], dtypes.float32.numpy()
+
+
+_matmul_single = op("matmul_single", "x y", node="BmmBackward0", shape=_scores_shape).vjp(
+    x=lambda F, g, y, x_shape, x_dtype: F.sum_to(
+        F.matmul_nt(F.cast(g, dtype=x_dtype), y), shape=x_shape
+    ),
+    y=lambda F, g, x, y_shape, y_dtype: F.sum_to(
+        F.matmul_tn(x, F.cast(g, dtype=y_dtype)), shape=y_shape
+    ),
+)
+
+
 def scaled_dot_product_attention(
     query: Tensor,
     key: Tensor,
@@ -315,18 +339,38 @@ def scaled_dot_product_attention(
         groups = query.shape[-3] // key.shape[-3]
         key, value = (t.repeat_interleave(groups, -3) for t in (key, value))
     factor = query.shape[-1] ** -0.5 if scale is None else scale
-    scores = (query * factor) @ key.transpose(-2, -1)
+    keys = key.transpose(-2, -1)
+    half = query._dtype.itemsize == 2
+    scores = _matmul_single(query, keys) * factor if half else (query * factor) @ keys
     if is_causal:
         attn_mask = scores.new_ones(scores.shape[-2:], dtype=dtypes.bool_).tril()
     if attn_mask is not None:
         scores = _masked(scores, attn_mask)
+    if half:
+        return _mix_in_single(scores, value, dropout_p)
     weights = softmax(scores, -1)
     if attn_mask is not None:
         weights = weights.masked_fill((scores == -inf).all(-1, keepdim=True), 0.0)
-    if dropout_p:
-        keep = weights.new_empty(weights.shape).bernoulli_(1 - dropout_p)
-        weights = weights * keep / (1 - dropout_p)
-    return weights @ value
+    return _dropped(weights, dropout_p) @ value
+
+
+def _mix_in_single(scores: Tensor, value: Tensor, dropout_p: float) -> Tensor:
+    """Return softmax(scores) V for single-precision scores of half-precision data.
+
+    Only the terms of the last product are rounded, before they are divided by their sum.
+    """
+    top = scores.detach().amax(-1, keepdim=True)
+    terms = (scores - top.masked_fill(top == -inf, 0.0)).exp()
+    total = terms.sum(-1, keepdim=True)
+    mixed = _matmul_single(_dropped(terms, dropout_p).to(value._dtype), value)
+    return (mixed / total.masked_fill(total == 0, 1.0)).to(value._dtype)
+
+
+def _dropped(weights: Tensor, dropout_p: float) -> Tensor:
+    if not dropout_p:
+        return weights
+    keep = weights.new_empty(weights.shape).bernoulli_(1 - dropout_p)
+    return weights * keep / (1 - dropout_p)
 
 
 def _masked(scores: Tensor, mask: Tensor) -> Tensor:

@@ -100,6 +100,8 @@ def _check_classes(x: Tensor, target: Tensor, weight: Tensor | None) -> None:
     ndim = len(sizes)
     if not ndim:
         raise ValueError(f"Expected 1 or more dimensions (got {ndim})")
+    if ndim > 1 and given and given[0] != sizes[0]:
+        raise _wrong_target(x, target, sizes)
     if target._dtype is not dtypes.int64 and target._dtype is not dtypes.uint8:
         raise RuntimeError(
             "expected target dtype to be Long or Byte, but got " + target._dtype.scalar_name
@@ -108,6 +110,10 @@ def _check_classes(x: Tensor, target: Tensor, weight: Tensor | None) -> None:
     expected = sizes[:1] + sizes[2:] if ndim > 1 else ()
     if given != expected and not (ndim == 1 and given == (1,)):
         raise _wrong_target(x, target, expected)
+    if weight is not None and weight._dtype is not x._dtype:
+        raise RuntimeError(
+            f"expected scalar type {x._dtype.scalar_name} but found {weight._dtype.scalar_name}"
+        )
     if weight is not None and weight.shape != (classes,):
         raise RuntimeError(
             f"weight tensor should be defined either for all {classes} classes or no classes but "
@@ -169,7 +175,14 @@ def cross_entropy(
     if not 0.0 <= label_smoothing <= 1.0:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     if target._dtype.is_floating_point and target._a.shape == input._a.shape:
+        if ignore_index >= 0:
+            raise RuntimeError("ignore_index is not supported for floating point target")
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing)
+    if target._a.shape == input._a.shape and input._a.ndim > 1:
+        raise RuntimeError(
+            "Expected floating point type for target with class probabilities, got "
+            + target._dtype.scalar_name
+        )
     _check_classes(input, target, weight)
     if label_smoothing:
         return _smoothed(input, target, weight, reduction, ignore_index, label_smoothing)

@@ -6,6 +6,7 @@ Batch, layer, group and instance norm are one computation over different dimensi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,6 +69,7 @@ def _normalizer(name: str, node: str, hidden: bool = True) -> Any:
 _batch_norm = _normalizer("normalize", "NativeBatchNorm", hidden=False)
 _layer_norm = _normalizer("layer_norm", "NativeLayerNorm")
 _group_norm = _normalizer("group_norm", "NativeGroupNorm")
+native_layer = _normalizer("native_layer_norm", "NativeLayerNorm", hidden=False)
 
 # --- batch norm ----------------------------------------------------------------------------------
 
@@ -100,6 +102,8 @@ def batch_norm(
     """
     x = input
     ndim = x._a.ndim
+    if not x.numel() and ndim < 2:
+        return x.clone()
     if ndim < 2:
         raise RuntimeError(f"batch_norm expects an input of 2 or more dimensions, got {ndim}")
     _check_stats(x, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
@@ -110,16 +114,29 @@ def batch_norm(
         raise ValueError(
             f"Expected more than 1 value per channel when training, got input size {x.size()}"
         )
+    if eps <= 0:
+        raise ValueError(f"batch_norm eps must be positive during training, but got {eps}")
+    return train_batch(x, running_mean, running_var, weight, bias, momentum, eps)[0]
+
+
+def train_batch(
+    x: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None,
+    bias: Tensor | None, momentum: float, eps: float,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """Normalize by the batch's statistics and move the running ones: (out, mean, 1 / std)."""
+    ndim = x._a.ndim
     dim = (0, *range(2, ndim))
     out, mean, rstd = _batch_norm(
         x, _channels(weight, ndim), _channels(bias, ndim), dim=dim, eps=eps
     )
-    if running_mean is not None:
+    if running_mean is not None and x.numel():
         _move(running_mean, mean.view(x.shape[1]), momentum)
-    if running_var is not None:
-        var = (1 / (rstd * rstd) - eps) * (count / (count - 1))
+    if running_var is not None and x.numel():
+        count = x.numel() // x.shape[1] if x.shape[1] else 0
+        unbiased = count / (count - 1) if count > 1 else math.nan
+        var = (1 / (rstd * rstd) - eps) * unbiased
         _move(running_var, var.view(x.shape[1]), momentum)
-    return out
+    return out, mean, rstd
 
 
 def _move(running: Tensor, new: Tensor, momentum: float) -> None:
@@ -165,6 +182,14 @@ def layer_norm(
     >>> torch.nn.functional.layer_norm(torch.tensor([1.0, 3.0]), (2,), eps=0.0)
     tensor([-1.,  1.])
     """
+    dim = checked_layer(input, normalized_shape, weight, bias)
+    return _layer_norm(input, weight, bias, dim=dim, eps=eps)
+
+
+def checked_layer(
+    input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, bias: Tensor | None
+) -> Sizes:
+    """Return the dimensions that a layer norm normalizes over, or raise PyTorch's error."""
     shape = _check_normalized(input, normalized_shape)
     for name, t in (("weight", weight), ("bias", bias)):
         if t is not None and t._a.shape != shape:
@@ -173,8 +198,7 @@ def layer_norm(
                 f"{list(t.shape)} and normalized_shape = {list(shape)}"
             )
     ndim = input._a.ndim
-    dim = tuple(range(ndim - len(shape), ndim))
-    return _layer_norm(input, weight, bias, dim=dim, eps=eps)
+    return tuple(range(ndim - len(shape), ndim))
 
 
 def _check_normalized(x: Tensor, normalized_shape: Sequence[int]) -> Sizes:

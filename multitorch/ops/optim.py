@@ -96,3 +96,36 @@ adam_step: Callable[..., None] = Step(
 amsgrad_step: Callable[..., None] = Step(
     "amsgrad_step", "p g m v vmax step", "lr rate1 rate2 eps weight_decay", "p m v vmax step"
 )
+adamax_step: Callable[..., None] = Step(
+    "adamax_step", "p g m u step", "lr rate1 beta2 eps weight_decay", "p m u step"
+)
+nadam_step: Callable[..., None] = Step(
+    "nadam_step", "p g m v product step", "lr rate1 rate2 eps weight_decay decay",
+    "p m v product step",
+)  # fmt: skip
+radam_step: Callable[..., None] = Step(
+    "radam_step", "p g m v step", "lr rate1 rate2 eps weight_decay", "p m v step"
+)
+adagrad_step: Callable[..., None] = Step(
+    "adagrad_step", "p g total step", "lr lr_decay eps weight_decay", "p total step"
+)
+adadelta_step: Callable[..., None] = Step(
+    "adadelta_step", "p g square change step", "lr rate eps weight_decay", "p square change step"
+)
+_RMS = "lr rate eps weight_decay momentum"
+rmsprop_step: Callable[..., None] = Step("rmsprop_step", "p g square step", _RMS, "p square step")
+rmsprop_momentum_step: Callable[..., None] = Step(
+    "rmsprop_momentum_step", "p g square buf step", _RMS, "p square buf step"
+)
+rmsprop_centered_step: Callable[..., None] = Step(
+    "rmsprop_centered_step", "p g square mean step", _RMS, "p square mean step"
+)
+rmsprop_centered_momentum_step: Callable[..., None] = Step(
+    "rmsprop_centered_momentum_step", "p g square mean buf step", _RMS, "p square mean buf step"
+)
+rprop_step: Callable[..., None] = Step(
+    "rprop_step", "p g prev size step", "shrink grow low high", "p prev size step"
+)
+asgd_step: Callable[..., None] = Step(
+    "asgd_step", "p g mean eta mu step", "lr lambd alpha t0 weight_decay", "p mean eta mu step"
+)

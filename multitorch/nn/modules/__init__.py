@@ -6,11 +6,13 @@ import sys
 
 from multitorch.nn import (
     activation,
+    adaptive,
     container,
     conv,
     dropout,
     embedding,
     flatten,
+    lazy,
     linear,
     loss,
     module,
@@ -18,6 +20,9 @@ from multitorch.nn import (
     padding,
     pooling,
     rearrange,
+    rnn,
+    transformer,
+    upsampling,
 )
 from multitorch.nn.module import Module as Module
 from multitorch.nn.modules import utils as utils
@@ -29,6 +34,7 @@ pixelshuffle = channelshuffle = fold = rearrange
 
 _PATHS = {
     "activation": activation,
+    "adaptive": adaptive,
     "batchnorm": batchnorm,
     "channelshuffle": channelshuffle,
     "container": container,
@@ -38,6 +44,7 @@ _PATHS = {
     "flatten": flatten,
     "fold": fold,
     "instancenorm": instancenorm,
+    "lazy": lazy,
     "linear": linear,
     "loss": loss,
     "module": module,
@@ -45,7 +52,10 @@ _PATHS = {
     "padding": padding,
     "pixelshuffle": pixelshuffle,
     "pooling": pooling,
+    "rnn": rnn,
     "sparse": sparse,
+    "transformer": transformer,
+    "upsampling": upsampling,
 }
 for _name, _module in _PATHS.items():
     sys.modules[f"{__name__}.{_name}"] = _module
