@@ -8,6 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 
+changes = [0]
+"""Counts the changes to attributes of modules and to hooks: code that reads them may then act
+differently."""
+
+
 class _Modes(threading.local):
     grad = True
     inference = False

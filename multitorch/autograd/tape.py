@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from multitorch.autograd import modes
+from multitorch.autograd.modes import changes
 from multitorch.backend import Backend
 
 next_seq = itertools.count().__next__
@@ -155,9 +156,11 @@ class RemovableHandle:
     def __init__(self, hooks: dict, *, extra: Sequence[dict] = ()) -> None:
         self.id = RemovableHandle._next_id()
         self._stores = [hooks, *extra]
+        changes[0] += 1
 
     def remove(self) -> None:
         """Remove the hook; a second call does nothing."""
+        changes[0] += 1
         for store in self._stores:
             store.pop(self.id, None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,20 @@ import numpy as np
 from multitorch.autograd import tape
 from multitorch.autograd.tape import Node, Output
 from multitorch.backend import registry
+from multitorch.graph.audit import Audit
+from multitorch.graph.reach import Unknown
 from multitorch.graph.recording import Recording
+from multitorch.graph.skip import MISS, Evidence, Plan, own
 from multitorch.graph.sym import Sym
 from multitorch.ops import apply as dispatch
+from multitorch.random.generator import draw_count
 
 _thread = threading.local()
 _lock = threading.Lock()
+PATIENCE = 8
+"""How many calls are watched in vain before a function is recorded at every call."""
+PLANS = 8
+"""How many plans one function keeps."""
 
 
 def _world(dev: Any) -> Any:
@@ -76,6 +85,13 @@ class Compiled:
         functools.update_wrapper(self, function)
         self._function = function
         self._programs: dict[Any, Callable] = {}
+        self._plans: list[Plan] = []
+        self._evidence: dict[Any, Evidence] = {}  # by the signature of the recording
+        self._patience = PATIENCE
+        self.skipped = 0
+        """How many calls ran without being recorded."""
+        self.why_recorded: str | None = None
+        """Why calls are recorded rather than skipped, if something stands against it."""
         self.graph: Any = None
         """The graph of the last call."""
 
@@ -90,21 +106,65 @@ class Compiled:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if getattr(_thread, "recording", None) is not None:
             return self._function(*args, **kwargs)
+        for plan in self._plans:
+            result = plan.run((args, kwargs))
+            if result is not MISS:
+                self.skipped += 1
+                return result
+        return self._record(args, kwargs)
+
+    def _record(self, args: tuple, kwargs: dict) -> Any:
         given = _tensors([args, kwargs])
         recording = Recording(self._device(given))
+        audit = self._begin_audit()
+        drawn = draw_count()
         try:
             with _Recorded(recording):
                 for t in given:
                     recording.lift(t)
-                result = self._function(*args, **kwargs)
+                with audit or nullcontext():
+                    result = self._function(*args, **kwargs)
             outputs = recording.outputs()
             nodes = _saved_symbols([t for t, _, _ in outputs])
         except BaseException:
             recording.restore()
             raise
         recording.restore()
-        self._run(recording, outputs, nodes)
+        recording.drawn = draw_count() - drawn
+        program = self._run(recording, outputs, nodes)
+        if audit is not None and program is not None:
+            self._end_audit(audit, (args, kwargs), recording, (outputs, nodes, result))
         return result
+
+    # --- skipping the recording
+
+    def _begin_audit(self) -> Audit | None:
+        """Return how to watch this call, None if nothing can be learned from it."""
+        if not self._programs or not self._patience:
+            return None
+        for evidence in self._evidence.values():
+            evidence.begin()
+        return Audit()
+
+    def _end_audit(self, audit: Audit, args: tuple, recording: Recording, found: tuple) -> None:
+        """Make a plan if this call and one before it show that the next can be skipped."""
+        outputs, nodes, result = found
+        key = recording.graph.signature()
+        evidence = self._evidence.pop(key, None)
+        try:
+            if nodes:
+                raise Unknown("a result that backward can be called on")
+            if evidence is not None and evidence.held:
+                plan = Plan(evidence, args, recording, outputs, result, self._programs[key])
+                self._plans.insert(0, plan)
+                del self._plans[PLANS:]
+                self._patience, self.why_recorded = PATIENCE, None
+                return
+            if len(self._evidence) < PLANS:
+                self._evidence[key] = Evidence((self._function, args), audit)
+        except Unknown as reason:
+            self.why_recorded = str(reason)
+        self._patience -= 1
 
     def _device(self, given: list[Any]) -> Any:
         """Return the device of the arguments; None if only the recording will tell."""
@@ -116,7 +176,7 @@ class Compiled:
             return devices[0] if devices else given[0]._dev
         return None
 
-    def _run(self, recording: Recording, outputs: list, nodes: list) -> None:
+    def _run(self, recording: Recording, outputs: list, nodes: list) -> Callable | None:
         graph = recording.graph
         wanted: dict[int, None] = {symbol.id: None for _, _, symbol in outputs}
         for node in nodes:
@@ -124,13 +184,14 @@ class Compiled:
         graph.outputs = list(wanted)
         self.graph = graph
         if not wanted:
-            return
+            return None
         key = graph.signature()
         program = self._programs.get(key)
         if program is None:
             program = self._programs[key] = self._compile(recording)
         values = dict(zip(graph.outputs, program(recording.values), strict=True))
         _deliver(outputs, nodes, values)
+        return program
 
     def _compile(self, recording: Recording) -> Callable:
         backend = recording.dev.backend
@@ -167,15 +228,10 @@ def _saved_symbols(tensors: list[Any]) -> list[Node]:
 
 def _replace(saved: Any, values: dict[int, Any], backend: Any) -> Any:
     if saved.__class__ is Sym:
-        return _own(values[saved.id], backend)
+        return own(values[saved.id], backend)
     if saved.__class__ is tuple:
         return tuple([_replace(s, values, backend) for s in saved])
     return saved
-
-
-def _own(a: Any, backend: Any) -> Any:
-    """Return a program's result as an array of the backend."""
-    return np.array(a) if backend.mutable else a
 
 
 def _deliver(outputs: list, nodes: list, values: dict[int, Any]) -> None:
@@ -190,7 +246,7 @@ def _deliver(outputs: list, nodes: list, values: dict[int, Any]) -> None:
                 tape.log_write(t._dev.backend.buffer(before))
         else:
             if symbol.id not in fresh:
-                fresh[symbol.id] = _own(value, t._dev.backend)
+                fresh[symbol.id] = own(value, t._dev.backend)
             t._a = fresh[symbol.id]
     for node in nodes:
         node.saved = _replace(node.saved, values | fresh, node.dev.backend)

@@ -21,6 +21,7 @@ from multitorch.graph.meta import MetaBackend
 from multitorch.graph.shapes import infer
 from multitorch.graph.sym import Sym
 from multitorch.ops.view import replay
+from multitorch.random.generator import Draw
 
 ARRAY_TYPES.add(Sym)
 _META = MetaBackend()
@@ -41,6 +42,11 @@ class Recording(World):
         """The inputs' values, in the order of `graph.inputs`."""
         self.lifted: dict[int, tuple[Any, Any, Sym]] = {}  # id(tensor) -> tensor, array, symbol
         self.born: list[weakref.ref] = []
+        self.draws: list[tuple[int, Any]] = []
+        """(Number among the values, generator) of every draw that the device makes."""
+        self.redraws: list[tuple[Any, Callable]] = []
+        """(Tensor, how to draw its array again) of every draw that the host makes."""
+        self.drawn = 0
         self._floats: dict[int, tuple[float, int]] = {}  # identity -> object (kept alive), number
         self._inputs: dict[Any, tuple[Any, Sym]] = {}  # memory -> array (kept alive), symbol
 
@@ -115,6 +121,10 @@ class Recording(World):
             return tuple([self._number_of(e) for e in a])
         if a.__class__ is float:
             return self._float(a)
+        if a.__class__ is Draw:
+            self.draws.append((len(self.values), a.generator))
+            self.values.append(int(a))
+            return self.graph.add_input(int)
         if a.__class__ in (int, bool, complex):
             self.values.append(a)
             return self.graph.add_input(a.__class__)
@@ -150,9 +160,9 @@ class Recording(World):
         a = t._a
         if a.__class__ is Sym:
             return a
-        if t._view is not None:
+        if t._view is not None and t._view[0]._a.__class__ is Sym:
             base, steps = t._view[:2]
-            symbol = replay(self, self.lift(base), steps)
+            symbol = replay(self, base._a, steps)
         else:
             symbol = self._input(a)
         self.lifted[id(t)] = (t, a, symbol)

@@ -701,8 +701,13 @@ def make_saver(op: Op) -> Callable:
     It is written out as an expression: a loop over `op.plan` would take four times as long.
     """
     items = "".join([_SOURCES[kind].format(key) for kind, key in op.plan])
-    saver = op.saver = eval(f"lambda raws, params, outs: ({items})")
+    saver = op.saver = written_out(f"lambda raws, params, outs: ({items})", op.name)
     return saver
+
+
+def written_out(expression: str, name: str) -> Callable:
+    """Return the function that an expression gives; `name` tells tracebacks where it is from."""
+    return eval(compile(expression, f"<multitorch {name}>", "eval"))
 
 
 def write_out(out: Any, result: Any, *apart: Any) -> Any:
@@ -710,11 +715,10 @@ def write_out(out: Any, result: Any, *apart: Any) -> Any:
 
     It must share no memory with the tensors in `apart`.
     """
-    if apart:
-        for o in out if isinstance(out, (tuple, list)) else (out,):
-            refuse_overlap(o, apart)
     if isinstance(result, tuple):
-        stored = [write_out(o, r) for o, r in zip(out, result, strict=True)]
+        stored = [write_out(o, r, *apart) for o, r in zip(out, result, strict=True)]
         kind = type(result)
         return kind(*stored) if hasattr(result, "_fields") else kind(stored)
+    if apart:
+        refuse_overlap(out, apart, result.shape)
     return out._store(result)

@@ -18,7 +18,13 @@ from multitorch.ops import apply as dispatch
 from multitorch.ops.apply import wrap
 from multitorch.ops.op import op
 from multitorch.random.cpu_stream import CPUStream
-from multitorch.random.generator import Generator, bind_to_tensor, draws_cpu_stream, pick
+from multitorch.random.generator import (
+    Draw,
+    Generator,
+    bind_to_tensor,
+    draws_cpu_stream,
+    pick,
+)
 
 Shape = tuple[int, ...]
 Order = tuple[int, ...] | None
@@ -58,10 +64,20 @@ def draw(
     g = pick(generator, dev)
     if not draws_cpu_stream(dev):
         return on_device(*_key(g, dev))
-    if order is None:
-        return put(on_host(g.stream, shape), dev)
-    values = on_host(g.stream, tuple([shape[i] for i in order]))
-    return put(values.transpose(np.argsort(order)), dev)
+
+
+    def values() -> np.ndarray:
+        if order is None:
+            return on_host(g.stream, shape)
+        drawn = on_host(g.stream, tuple([shape[i] for i in order]))
+        return drawn.transpose(np.argsort(order))
+
+    t = put(values(), dev)
+    world = dispatch.world_for(dev)
+    if world.records:
+        backend, at = dev.backend, {"type": dev.type, "index": dev.ordinal}
+        world.redraws.append((t, lambda: backend.put(values(), **at)))
+    return t
 
 
 def put(a: np.ndarray, dev: device) -> Any:
@@ -90,11 +106,16 @@ def is_dense(x: Any) -> bool:
     return True
 
 
-def _key(g: Generator, dev: device) -> tuple[Any, int]:
-    """Return what the device draws from: the seed, which stays there, and the draw's number."""
+def key_of(g: Generator, dev: device) -> Any:
+    """Return a generator's seed as a tensor on the device that draws."""
     if g.key is None or g.key._dev is not dev:
         g.key = put(g.seed_words(), dev)
-    return g.key, g.next_draw()
+    return g.key
+
+
+def _key(g: Generator, dev: device) -> tuple[Any, int]:
+    """Return what the device draws from: the seed, which stays there, and the draw's number."""
+    return key_of(g, dev), Draw.of(g) if dispatch.capturing else g.next_draw()
 
 
 def _work(d: DType) -> DType:

@@ -20,7 +20,7 @@ from multitorch.autograd.tape import LEAF, USER_FILES, Node, next_seq, user_plac
 from multitorch.backend.registry import ARRAY_TYPES
 from multitorch.dtypes import from_numpy_dtype
 from multitorch.ops import apply as dispatch
-from multitorch.ops.apply import apply_general, world_for
+from multitorch.ops.apply import apply_general, world_for, written_out
 from multitorch.ops.op import Op
 
 Step = tuple[Op, tuple[Any, ...], dict[str, Any]]
@@ -122,7 +122,7 @@ def _make_saver(op: Op) -> Callable:
     A view op has one tensor, and at most one integer of data.
     """
     items = ["data[0]," if kind == "arg" else _SOURCES[kind].format(key) for kind, key in op.plan]
-    saver = op.view_saver = eval(f"lambda a, data, params: ({''.join(items)})")
+    saver = op.view_saver = written_out(f"lambda a, data, params: ({''.join(items)})", op.name)
     return saver
 
 

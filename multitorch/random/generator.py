@@ -154,6 +154,19 @@ class Generator:
         return offset
 
 
+class Draw(int):
+    """The number of a draw that is being recorded, with the generator that gave it."""
+
+    generator: Generator
+
+    @classmethod
+    def of(cls, generator: Generator) -> Draw:
+        """Take the next number of a generator."""
+        draw = cls(generator.next_draw())
+        draw.generator = generator
+        return draw
+
+
 def _rebuild(device: Any, state: np.ndarray) -> Generator:
     generator = Generator(device)
     generator.set_state(state)
@@ -262,7 +275,19 @@ def draw_count() -> int:
 
 def draws_cpu_stream(dev: device) -> bool:
     """Whether random numbers for a device come from the CPU's stream, made on the host."""
-    return dev is CPU or use_cpu_stream.enabled
+    return (dev is CPU and not keyed_draws.depth) or use_cpu_stream.enabled
+
+
+class keyed_draws:  # noqa: N801 (used as a function)
+    """The block in which "cpu", too, draws from a key: a program is recorded for other hardware."""
+
+    depth = 0
+
+    def __enter__(self) -> None:
+        keyed_draws.depth += 1
+
+    def __exit__(self, *exc: object) -> None:
+        keyed_draws.depth -= 1
 
 
 class Snapshot:

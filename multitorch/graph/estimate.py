@@ -1,0 +1,174 @@
+"""What a program would cost on hardware that is not there: the report of `estimate`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from multitorch.backend.ahead import Ahead
+from multitorch.graph.inspect import Place, Recorded
+
+SHOWN = 8
+"""How many operations a report lists."""
+
+
+class Cost(NamedTuple):
+    """One operation of the compiled program, and where in the user's code it comes from."""
+
+    name: str
+    kernels: tuple[str, ...]
+    seconds: float
+    share: float
+    """Of the time that all operations take."""
+    bytes: int
+    places: tuple[Place, ...]
+
+
+class HostWork(NamedTuple):
+    """Something for which the program leaves the device."""
+
+    what: str
+    why: str
+    place: Place | None
+
+
+@dataclass
+class Estimate(Ahead):
+    """The compiler's account of a step, with lines of the user's code; `str()` is the report.
+
+    `peak_bytes`, `capacity`, `argument_bytes`, `temporary_bytes`, `output_bytes`, `flops`,
+    `accessed_bytes` and `seconds` are plain numbers, for use in tests.
+    """
+
+    topology: str = ""
+    costs: list[Cost] = field(default_factory=list)
+    """The operations, the longest first."""
+    host_work: list[HostWork] = field(default_factory=list)
+    """What would fall to the host."""
+    stopped: HostWork | None = None
+    """Where the recording had to end: what comes after is not in the numbers."""
+
+    @property
+    def fits(self) -> bool:
+        """Whether the program fits into the chip's memory."""
+        return not self.out_of_memory and self.peak_bytes <= self.capacity
+
+    def __str__(self) -> str:
+        return "\n".join([*self._memory(), *self._work(), *self._operations(), *self._host()])
+
+    def _memory(self) -> list[str]:
+        chips = "its chip" if self.chips == 1 else f"one of its {self.chips} chips"
+        verdict = "fits" if self.fits else "DOES NOT FIT"
+        share = self.peak_bytes / self.capacity
+        parts = {
+            "arguments": self.argument_bytes, "outputs": self.output_bytes,
+            "given back in place": -self.alias_bytes, "temporaries": self.temporary_bytes,
+            "code": self.code_bytes,
+        }  # fmt: skip
+        lines = [
+            f"{self.topology}: {self.chip}, {chips}; compiled in {self.compile_seconds:.1f} s",
+            f"memory  peak {size(self.peak_bytes)} of {size(self.capacity)} ({share:.1%}): {verdict}",
+            *[f"        {size(n):>10} {kind}" for kind, n in parts.items() if n],
+        ]
+        return [*lines, f"        {self.out_of_memory}"] if self.out_of_memory else lines
+
+    def _work(self) -> list[str]:
+        if self.out_of_memory:
+            return []
+        rate = self.flops / self.seconds if self.seconds else 0.0
+        return [
+            f"work    {number(self.flops)}flop, {size(self.accessed_bytes)} read and written",
+            f"time    {duration(self.seconds)} at best, as the compiler estimates it "
+            f"({number(rate)}flop/s)",
+        ]
+
+    def _operations(self) -> list[str]:
+        lines = []
+        for cost in self.costs[:SHOWN]:
+            kernels = ", ".join(cost.kernels[:3]) + (", …" if len(cost.kernels) > 3 else "")
+            lines.append(f"{cost.share:6.1%} {duration(cost.seconds):>9}  {kernels or cost.name}")
+            lines += [f"{'':18}{_cite(place)}" for place in cost.places[:3]]
+        return ["dominant operations", *lines] if lines else []
+
+    def _host(self) -> list[str]:
+        lines = [f"        {w.what}: {w.why}{_at(w.place)}" for w in self.host_work]
+        if self.stopped is not None:
+            lines.append(
+                f"        the estimate ends at {self.stopped.what}: {self.stopped.why}"
+                f"{_at(self.stopped.place)}"
+            )
+        return ["on the host", *lines] if lines else ["on the host: nothing"]
+
+
+def make(account: Ahead, recorded: Recorded, topology: str) -> Estimate:
+    """Join the compiler's account of a graph with what the recording knows of it."""
+    calls, places = recorded.graph.calls, recorded.places
+    total = sum(o.seconds for o in account.operations) or 1.0
+    costs = []
+    for o in account.operations:
+        lines = dict.fromkeys([p for i in o.calls if (p := places[i]) is not None])
+        kernels = tuple(dict.fromkeys([calls[i].name for i in o.calls]))
+        share = o.seconds / total
+        costs.append(Cost(o.name, kernels, o.seconds, share, o.bytes, tuple(lines)))
+    work = [HostWork(calls[i].name, why, places[i]) for i, why in sorted(account.host.items())]
+    work += [
+        HostWork(f"a value is read, {what}", "the estimate goes on with zeros", place)
+        for place, what in recorded.reads
+    ]
+    stopped = None
+    if recorded.stopped is not None:
+        place, why = recorded.stopped
+        stopped = HostWork("a result that only data can tell", why, place)
+    return Estimate(
+        **vars(account),
+        topology=topology,
+        costs=costs,
+        host_work=list(dict.fromkeys(work)),
+        stopped=stopped,
+    )
+
+
+def _cite(place: Place) -> str:
+    return f"{place}  {place.source}".rstrip()
+
+
+def _at(place: Place | None) -> str:
+    return "" if place is None else f" [{_cite(place)}]"
+
+
+def size(n: float) -> str:
+    """Return a number of bytes as people read it.
+
+    >>> size(3 * 2**20)
+    '3.0 MiB'
+    """
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(n) < 1024 or unit == "GiB":
+            break
+        n /= 1024
+    return f"{n:.0f} B" if unit == "B" else f"{n:.1f} {unit}"
+
+
+def number(n: float) -> str:
+    """Return a number with the prefix of a unit.
+
+    >>> number(2.5e9)
+    '2.5 G'
+    """
+    for prefix in ("", "k", "M", "G", "T"):
+        if n < 1000 or prefix == "T":
+            break
+        n /= 1000
+    return f"{n:.3g} {prefix}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the unit that suits it.
+
+    >>> duration(0.0021)
+    '2.1 ms'
+    """
+    for factor, unit in ((1.0, "s"), (1e3, "ms"), (1e6, "µs")):
+        if seconds * factor >= 1 or unit == "µs":
+            break
+    return f"{seconds * factor:.3g} {unit}"

@@ -1,0 +1,208 @@
+"""Record a function to look at its graph: no program runs, and nothing keeps what it computed."""
+
+from __future__ import annotations
+
+import gc
+import linecache
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from multitorch.autograd import tape
+from multitorch.autograd.tape import user_place
+from multitorch.device import CPU, device
+from multitorch.graph import capture
+from multitorch.graph.graph import Graph
+from multitorch.graph.recording import _META, Recording
+from multitorch.graph.shapes import NoShape
+from multitorch.graph.sym import Sym
+from multitorch.ops import apply as dispatch
+from multitorch.random.generator import keyed_draws
+
+
+class Place(NamedTuple):
+    """A line of the user's code; `backward`: its derivative."""
+
+    file: str
+    line: int
+    backward: bool = False
+
+    @property
+    def source(self) -> str:
+        """The text of the line."""
+        return linecache.getline(self.file, self.line).strip()
+
+    def __str__(self) -> str:
+        text = f"{self.file.rpartition('/')[2]}:{self.line}"
+        return f"{text} (backward)" if self.backward else text
+
+
+class Read(NamedTuple):
+    """A value that the host needed while the function was recorded."""
+
+    place: Place | None
+    what: str
+
+
+@dataclass
+class Recorded:
+    """A function's graph, with what else is known of its calls and values."""
+
+    graph: Graph
+    places: list[Place | None]
+    """Per call the line that made it."""
+    shapes: dict[int, tuple[tuple[int, ...], np.dtype]]
+    """Per value that a call computes its shape and dtype."""
+    reads: list[Read]
+    """Where the host needed a value; the function got zeros there."""
+    stopped: tuple[Place | None, str] | None
+    """Where and why the recording ended early."""
+
+
+def record(function: Callable, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Recorded:
+    """Record a call of a function, on real tensors or on those of device "meta".
+
+    It is recorded twice, and the second time counts: by then optimizers have their state, as in all
+    steps but the first. Tensors, gradients and generators get back what they had; other effects of
+    the function's Python code stay.
+    """
+    kwargs = kwargs or {}
+    given = capture._tensors([args, kwargs])
+    with _Borrowed() as borrowed, keyed_draws():
+        for _ in range(2):
+            probe = Probe(_device(function, given))
+            borrowed.probes.append(probe)
+            result = _run(probe, function, args, kwargs, given)
+        del result
+    return Recorded(probe.graph, probe.places, probe.shapes, probe.reads, probe.stopped)
+
+
+def _run(probe: Probe, function: Callable, args: tuple, kwargs: dict, given: list[Any]) -> Any:
+    result = None
+    try:
+        with capture._Recorded(probe):
+            for t in given:
+                probe.lift(t)
+            result = function(*args, **kwargs)
+    except NoShape:
+        if probe.stopped is None:
+            raise
+    finally:
+        outputs = probe.outputs()
+        probe.restore()
+    wanted = dict.fromkeys([*[symbol.id for _, _, symbol in outputs], *probe.read])
+    for node in capture._saved_symbols([t for t, _, _ in outputs]):
+        wanted.update((s.id, None) for s in capture._symbols(node.saved))
+    probe.graph.outputs = list(wanted)
+    return result
+
+
+def _device(function: Callable, given: list[Any]) -> Any:
+    owner = getattr(function, "__self__", function)
+    if not given and hasattr(owner, "parameters"):
+        given = list(owner.parameters())
+    return next((t._dev for t in given if t._dev is not CPU), CPU)
+
+
+class Probe(Recording):
+    """A recording that notes lines and shapes, and goes on where the host needs a value."""
+
+    def __init__(self, dev: Any) -> None:
+        super().__init__(dev)
+        self.places: list[Place | None] = []
+        self.shapes: dict[int, tuple[tuple[int, ...], np.dtype]] = {}
+        self.reads: list[Read] = []
+        self.read: list[int] = []
+        self.stopped: tuple[Place | None, str] | None = None
+
+    def call(self, name: str, arrays: tuple, params: dict[str, Any]) -> Any:
+        """Append one kernel call, and note where it was made."""
+        try:
+            result = super().call(name, arrays, params)
+        except NoShape:
+            self.stopped = _place(), f"the shape of {name}'s result depends on data"
+            raise
+        self.places.append(_place())
+        for symbol in result if result.__class__ is tuple else (result,):
+            self.shapes[symbol.id] = symbol.shape, symbol.dtype
+        return result
+
+    def get(self, a: Any) -> np.ndarray:
+        """Return zeros for a value that there is none of yet."""
+        if a.__class__ is not Sym:
+            return self.dev.backend.get(a)
+        self.reads.append(Read(_place(), f"{a.dtype}{list(a.shape)}"))
+        self.read.append(a.id)
+        return np.zeros(a.shape, a.dtype)
+
+    def lift(self, t: Any) -> Any:
+        """Return a tensor's symbol; what has no data outside either becomes an input, too."""
+        a = t._a
+        if a.__class__ is not Sym or a.world is self:
+            return super().lift(t)
+        symbol = t._a = self._input(a)
+        self.lifted[id(t)] = t, a, symbol
+        return symbol
+
+    def _number_of(self, a: Any) -> Any:
+        if a.__class__ is Sym and a.world is not self:
+            return self._input(a).id
+        return super()._number_of(a)
+
+
+def _place() -> Place | None:
+    """Return the line that is running: inside a backward pass, that of the node's forward."""
+    frame: Any = sys._getframe(2)
+    inner = frame
+    while frame is not None:
+        if frame.f_code is tape.Engine.run.__code__:
+            node = frame.f_locals.get("node")
+            where = getattr(getattr(node, "node", node), "where", None)
+            if where is not None:
+                return _line(*where, backward=True)
+        frame = frame.f_back
+    where = user_place(inner)
+    return None if where is None else _line(*where)
+
+
+def _line(code: Any, last: int, backward: bool = False) -> Place:
+    positions = list(code.co_positions())
+    return Place(code.co_filename, positions[last // 2][0] or code.co_firstlineno, backward)
+
+
+class _Borrowed:
+    """The block in which tensors of "meta" pass for ones of "cpu"; it puts all tensors back.
+
+    The function may hold tensors anywhere, in closures and globals too, and an op refuses operands
+    of two devices before the recording sees them. So all there are change sides.
+    """
+
+    def __init__(self) -> None:
+        self.probes: list[Probe] = []
+        meta = device("meta")
+        tensors = [o for o in gc.get_objects() if isinstance(o, dispatch.Tensor)]
+        self._meta = [t for t in tensors if getattr(t, "_dev", None) is meta]
+        self._grads = {id(t): (t, t._grad) for t in tensors if t._grad is not None}
+
+    def __enter__(self) -> _Borrowed:
+        for t in self._meta:
+            t._dev = CPU
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        meta = device("meta")
+        for t in self._meta:
+            t._dev = meta
+        for probe in self.probes:
+            for t, _, _ in probe.lifted.values():
+                if id(t) not in self._grads:
+                    t._grad = None
+        for t, grad in self._grads.values():
+            t._grad = grad
+        for reference in (r for probe in self.probes for r in probe.born):
+            t = reference()  # what the function keeps of its results has a shape, but no data
+            if t is not None and t._a.__class__ is Sym:
+                t._dev, t._a = meta, Sym(_META, t._a.shape, t._a.dtype)

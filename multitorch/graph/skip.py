@@ -1,0 +1,375 @@
+"""Skip the recording of a call that can only be recorded as before.
+
+A `Plan` belongs to one program. It knows where the program's inputs come from (arguments, tensors
+within reach, draws of generators), what the Python code could read, and which effects it has. If
+all of that is as it was, the program runs at once; else the call is recorded, which is always right.
+
+A plan is made on evidence: two calls in a row whose code was watched (`Audit`), during which
+nothing within reach (`Reach`) changed but the values of tensors and `.grad`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from multitorch import dtypes
+from multitorch.autograd import modes, tape
+from multitorch.autograd.tape import LEAF
+from multitorch.device import get_default_device
+from multitorch.graph.audit import Audit
+from multitorch.graph.reach import SCALARS, Reach, Unknown
+from multitorch.ops import apply as dispatch
+from multitorch.ops.random_draw import key_of
+from multitorch.ops.view import live_views
+from multitorch.random import generator
+
+MISS: Any = object()
+
+
+def front() -> tuple:
+    """Return the settings of the front end that any code may read."""
+    return (
+        modes.is_grad_enabled(),
+        modes.is_inference_mode_enabled(),
+        dtypes.get_default_dtype(),
+        get_default_device(),
+        generator.use_cpu_stream.enabled,
+    )
+
+
+# --- arguments ------------------------------------------------------------------------------------
+
+
+def _tensor_spec(t: Any) -> tuple:
+    node = t._node
+    if node is not None and node is not LEAF:
+        raise Unknown("an argument that was computed from tensors that require grad")
+    return t.__class__, t._dtype, t._dev, t._a.shape, node
+
+
+def spec_of(value: Any, tensors: list[Any]) -> Any:
+    """Return a description of arguments that `fits` compares with; list their tensors."""
+    if isinstance(value, dispatch.Tensor):
+        tensors.append(value)
+        return _tensor_spec(value)
+    if value.__class__ in (tuple, list):
+        return value.__class__, [spec_of(v, tensors) for v in value]
+    if value.__class__ is dict:
+        return dict, tuple(value), [spec_of(v, tensors) for v in value.values()]
+    return value
+
+
+def fits(spec: Any, value: Any, tensors: list[Any]) -> bool:
+    """Whether arguments are like those that `spec` describes; list their tensors."""
+    kind = value.__class__
+    if isinstance(value, dispatch.Tensor):
+        tensors.append(value)
+        return spec.__class__ is tuple and len(spec) == 5 and spec == (
+            kind, value._dtype, value._dev, value._a.shape, value._node
+        )  # fmt: skip
+    if kind is tuple or kind is list:
+        if spec.__class__ is not tuple or len(spec) != 2 or spec[0] is not kind:
+            return False
+        parts = spec[1]
+        return len(parts) == len(value) and all(
+            [fits(s, v, tensors) for s, v in zip(parts, value, strict=True)]
+        )
+    if kind is dict:
+        if spec.__class__ is not tuple or len(spec) != 3 or spec[1] != tuple(value):
+            return False
+        return all([fits(s, v, tensors) for s, v in zip(spec[2], value.values(), strict=True)])
+    return value is spec or (
+        kind is spec.__class__ and isinstance(value, SCALARS) and value == spec
+    )
+
+
+# --- evidence -------------------------------------------------------------------------------------
+
+
+class Evidence:
+    """What one watched call showed: the code that ran, and all that it can reach."""
+
+    def __init__(self, roots: Any, audit: Audit) -> None:
+        self.reach = Reach(audit.names)
+        self.reach.walk(*roots)
+        strange = audit.codes - self.reach.codes
+        for code in strange:
+            place = f"{code.co_filename}:{code.co_firstlineno}"
+            raise Unknown(f"it runs {code.co_qualname} ({place}), which is not within reach")
+        audit.check(self.reach.seen)
+        self.tensors = [t for t in self.reach.seen.values() if isinstance(t, dispatch.Tensor)]
+        self.grads: dict[int, Any] = {}
+        self.held = False
+        """Whether at the beginning of the present call all was as the first one had left it."""
+
+    def begin(self) -> None:
+        """Note the state before a call."""
+        self.grads = {id(t): t._grad for t in self.tensors}
+        self.held = self.reach.holds() and self.reach.modules_hold()
+
+
+class Plan:
+    """The program of one recording, and how to run it without recording anew."""
+
+    def __init__(
+        self, evidence: Evidence, args: Any, recording: Any, outputs: list, result: Any,
+        program: Callable,
+    ) -> None:  # fmt: skip
+        if not (evidence.reach.holds() and evidence.reach.modules_hold()):
+            raise Unknown("the call changes Python objects that are older than it")
+        self.program, self.reach, self.dev = program, evidence.reach, recording.dev
+        self.front, self.changes = front(), modes.changes[0]
+        tensors: list[Any] = []
+        self.spec = spec_of(args, tensors)
+        self.given = {id(t): i for i, t in enumerate(tensors)}
+        if len(self.given) != len(tensors):
+            raise Unknown("one tensor is given as two arguments")
+        self.known = {id(t) for t in evidence.tensors} - set(self.given)
+        self._sources(evidence, recording)
+        self._writes(recording, outputs)
+        self._gradients(evidence)
+        self.born = {id(t): i for i, (t, before, _) in enumerate(outputs) if before is None}
+        self._fresh: dict[int, Any] = {}
+        self.result = self._result_spec(result)
+        for _, t in self.new_grads:
+            self._mark_fresh(t)
+        bases = {id(t._view[0]) for t in self._fresh.values() if t is not None and t._view}
+        if self.born.keys() - self._fresh.keys() - bases:
+            raise Unknown("a tensor that the call makes is kept somewhere")
+        self._fresh = {}
+
+    def _sources(self, evidence: Evidence, recording: Any) -> None:
+        """Find out where the inputs come from."""
+        slots = {number: i for i, number in enumerate(recording.graph.inputs)}
+        self.template = list(recording.values)
+        self.args_at: list[tuple[int, int]] = []  # argument, slot
+        self.states: list[Any] = []
+        self.slots: list[int] = []
+        self.grads_at: list[tuple[Any, int]] = []  # owner of the gradient, slot
+        self.redraws: list[tuple[int, Callable]] = []
+        self.draws = list(recording.draws)  # slot, generator
+        self.keys_at: list[tuple[Any, int]] = []  # generator, slot
+        keys = {id(g.key): g for _, g in self.draws}
+        redrawn = {id(t): again for t, again in recording.redraws}
+        owners = {id(evidence.grads[id(t)]): t for t in evidence.tensors}
+        for t, a, symbol in recording.lifted.values():
+            slot = slots.get(symbol.id)
+            if slot is None or recording.values[slot] is not a:
+                raise Unknown("a tensor that shares memory with another")
+            if id(t) in self.given:
+                self.args_at.append((self.given[id(t)], slot))
+            elif id(t) in redrawn:
+                self.redraws.append((slot, redrawn[id(t)]))
+            elif id(t) in keys:
+                self.keys_at.append((keys[id(t)], slot))
+            elif t._view is not None:
+                raise Unknown("a view that is older than the call")
+            elif id(t) in owners:
+                self.grads_at.append((owners[id(t)], slot))
+            elif id(t) not in self.known:
+                raise Unknown("a tensor that is not within reach")
+            elif t._node is not None and t._node is not LEAF:
+                raise Unknown("a tensor that was computed from tensors that require grad")
+            else:
+                self.states.append(t)
+                self.slots.append(slot)
+        if recording.drawn != len(self.draws) + len(self.redraws):
+            raise Unknown("random numbers whose source is not known")
+        self.nodes = [t._node for t in self.states]
+        self.arrays: list[Any] = [None] * len(self.states)
+        self.shapes = [t._a.shape for t in self.states]
+        self.dtypes = [t._dtype for t in self.states]
+        self.devices = [t._dev for t in self.states]
+
+    def _writes(self, recording: Any, outputs: list) -> None:
+        """Find out which older tensors get outputs as their values."""
+        places = {id(t): k for k, t in enumerate(self.states)}
+        grads = {id(t._grad): t for t, _ in self.grads_at}
+        drawn = {id(t) for t, _ in recording.redraws}
+        self.writes: list[tuple[int, int]] = []  # output, state
+        self.arg_writes: list[tuple[int, int]] = []  # output, argument
+        self.grad_writes: list[tuple[int, Any]] = []  # output, owner of the gradient
+        for i, (t, before, _) in enumerate(outputs):
+            if before is None or id(t) in drawn:
+                continue
+            if t._view is not None or any(True for _ in live_views(t)):
+                raise Unknown("a write to a tensor that has views")
+            if id(t) in places:
+                self.writes.append((i, places[id(t)]))
+            elif id(t) in self.given:
+                self.arg_writes.append((i, self.given[id(t)]))
+            elif id(t) in grads:
+                self.grad_writes.append((i, grads[id(t)]))
+            else:
+                raise Unknown("a write to a tensor that is not within reach")
+
+    def _gradients(self, evidence: Evidence) -> None:
+        """Find out which tensors have got another gradient."""
+        self.leaves: list[tuple[Any, bool]] = []  # tensor, whether it had no gradient before
+        self.new_grads: list[tuple[Any, Any]] = []  # tensor, gradient
+        for t in evidence.tensors:
+            before = evidence.grads[id(t)]
+            if t._node is not LEAF and t._grad is before:
+                continue
+            if id(t) in self.given:
+                raise Unknown("an argument that requires grad")
+            self.leaves.append((t, before is None))
+            if t._grad is not before:
+                self.new_grads.append((t, t._grad))
+
+    # --- results
+
+    def _mark_fresh(self, t: Any) -> None:
+        """Check that a tensor which every call makes anew can be made without recording."""
+        if t is None or id(t) in self._fresh:
+            return
+        if id(t) not in self.born or t.__class__ is not dispatch.Tensor or t._hooks:
+            raise Unknown("a result that the program does not make")
+        node = t._node.node if t._node.__class__ is tape.Output else t._node
+        if node is not None and getattr(node, "saved", None) is not None:
+            raise Unknown("a result that backward can be called on")
+        if t._view is not None and id(t._view[0]) not in self.born and t._view[0]._a is not None:
+            if id(t._view[0]) in self.known:
+                raise Unknown("a result that is a view of an older tensor")
+        self._fresh[id(t)] = t
+
+    def _result_spec(self, value: Any) -> Any:
+        """Return how to build the result: functions of (fresh tensors, arguments)."""
+        kind = value.__class__
+        if isinstance(value, dispatch.Tensor):
+            if id(value) in self.given:
+                i = self.given[id(value)]
+                return lambda fresh, given: given[i]
+            if id(value) in self.known:
+                return lambda fresh, given: value
+            self._mark_fresh(value)
+            at, node = self.born[id(value)], value._node
+            return lambda fresh, given: fresh(at, node)
+        if kind is tuple or kind is list or isinstance(value, tuple) and hasattr(value, "_make"):
+            parts = [self._result_spec(v) for v in value]
+            make = kind._make if hasattr(kind, "_make") else kind
+            return lambda fresh, given: make([part(fresh, given) for part in parts])
+        if kind is dict:
+            entries = {k: self._result_spec(v) for k, v in value.items()}
+            return lambda fresh, given: {k: part(fresh, given) for k, part in entries.items()}
+        if value is None or isinstance(value, SCALARS):
+            return lambda fresh, given: value
+        raise Unknown(f"a result of type {kind.__name__}")
+
+    # --- running
+
+    def run(self, args: Any) -> Any:
+        """Return the result of a call, or MISS if it must be recorded."""
+        if front() != self.front:
+            return MISS
+        if modes.changes[0] != self.changes:
+            if not self.reach.modules_hold():
+                return MISS
+            self.changes = modes.changes[0]
+        given: list[Any] = []
+        if not fits(self.spec, args, given):
+            return MISS
+        ids = {id(t) for t in given}
+        if len(ids) != len(given) or not self.known.isdisjoint(ids) or not self.reach.holds():
+            return MISS
+        if not self._apart(given, ids):
+            return MISS
+        values = self.template.copy()
+        if not self._fill(values, given):
+            return MISS
+        results = self.program(values)
+        self._deliver(results, given)
+        fresh = _Fresh(results, self.dev)
+        for t, grad in self.new_grads:
+            t._grad = None if grad is None else fresh(self.born[id(grad)], None)
+        return self.result(fresh, given)
+
+    def _apart(self, given: list[Any], ids: set[int]) -> bool:
+        """Whether no argument shares memory with another, or with what the program uses."""
+        bases = [id(t._view[0]) for t in given if t._view is not None]
+        if bases and not (self.known.isdisjoint(bases) and ids.isdisjoint(bases)):
+            return False
+        if len(set(bases)) != len(bases) and self.arg_writes:
+            return False
+        backend = self.dev.backend
+        if not backend.mutable or not (self.writes or self.arg_writes):
+            return True
+        buffers = [id(backend.buffer(t._a)) for t in given]
+        written = {id(backend.buffer(self.states[k]._a)) for _, k in self.writes}
+        return written.isdisjoint(buffers) and (
+            not self.arg_writes or len(set(buffers)) == len(buffers)
+        )
+
+    def _fill(self, values: list[Any], given: list[Any]) -> bool:
+        """Put the inputs in their slots; return False, before anything is drawn, if one differs."""
+        for i, slot in self.args_at:
+            values[slot] = given[i]._a
+        arrays, nodes = self.arrays, self.nodes
+        for k, (t, slot) in enumerate(zip(self.states, self.slots, strict=True)):
+            a = t._a
+            if a is not arrays[k] or t._node is not nodes[k]:
+                if a.shape != self.shapes[k] or t._dtype is not self.dtypes[k]:
+                    return False
+                if t._node is not nodes[k] or t._dev is not self.devices[k] or t._view is not None:
+                    return False
+                arrays[k] = a
+            values[slot] = a
+        for t, had_none in self.leaves:
+            if (t._grad is None) is not had_none:
+                return False
+        for t, slot in self.grads_at:
+            grad = t._grad
+            if grad._a.shape != t._a.shape or grad._dtype is not t._dtype or grad._node is not None:
+                return False
+            values[slot] = grad._a
+        for g, slot in self.keys_at:
+            values[slot] = key_of(g, self.dev)._a
+        for slot, g in self.draws:
+            values[slot] = g.next_draw()
+        for slot, again in self.redraws:
+            values[slot] = again()
+        return True
+
+    def _deliver(self, results: Any, given: list[Any]) -> None:
+        for i, k in self.writes:
+            t = self.states[k]
+            store(t, results[i])
+            self.arrays[k] = t._a
+        for i, k in self.arg_writes:
+            store(given[k], results[i])
+        for i, t in self.grad_writes:
+            store(t._grad, results[i])
+
+
+class _Fresh:
+    """Makes the tensors that every call makes anew, each once."""
+
+    def __init__(self, results: Any, dev: Any) -> None:
+        self._results, self._dev = results, dev
+        self._made: dict[int, Any] = {}
+
+    def __call__(self, at: int, node: Any) -> Any:
+        t = self._made.get(at)
+        if t is None:
+            dev = self._dev
+            t = self._made[at] = dispatch.wrap(own(self._results[at], dev.backend), dev)
+            t._node = node
+        return t
+
+
+def own(a: Any, backend: Any) -> Any:
+    """Return a program's result as an array of the backend."""
+    return np.array(a) if backend.mutable else a
+
+
+def store(t: Any, value: Any) -> None:
+    """Give a tensor that is no view the value that a program computed for it."""
+    backend = t._dev.backend
+    if backend.mutable:
+        np.copyto(t._a, np.asarray(value))
+        tape.log_write(backend.buffer(t._a))
+    else:
+        t._a = value
