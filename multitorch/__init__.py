@@ -32,6 +32,7 @@ from multitorch.layout import (
     layout,
     memory_format,
     preserve_format,
+    sparse_coo,
     strided,
 )
 from multitorch.ops import families
@@ -47,8 +48,8 @@ for _module in families.modules():
 globals().update(dtypes.NAMES)
 
 _LAZY = (
-    "nn", "optim", "utils", "random", "cuda", "accelerator", "backends", "graph", "testing",
-    "linalg", "special", "version",
+    "nn", "optim", "utils", "random", "cuda", "compiler", "accelerator", "backends", "graph", "testing",
+    "linalg", "masked", "special", "version", "fft", "signal", "tpu",
 )  # fmt: skip
 _LAZY_NAMES = {
     "Generator": "random", "manual_seed": "random", "seed": "random", "initial_seed": "random",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 
 import multitorch as mt
@@ -145,10 +147,156 @@ def test_a_failing_call_leaves_everything_as_it_was(dev):
     assert (x + 1).tolist() == [2.0, 2.0]
 
 
-def test_a_value_needed_on_the_host_is_an_error(dev):
-    f = mt.compile(lambda x: x.sum().item())
+def test_a_value_needed_on_the_host_is_an_error_if_one_program_is_asked_for(dev):
+    f = mt.compile(lambda x: x.sum().item(), fullgraph=True)
     with pytest.raises(RuntimeError, match="needed on the host"):
         f(mt.ones(2, device=dev))
+    f = mt.compile(lambda x: x[x > 0], fullgraph=True)
+    with pytest.raises(RuntimeError, match="nonzero's result depends on data"):
+        f(mt.ones(2, device=dev))
+
+
+def breaking(x, w):
+    h = (x @ w).relu()
+    if h.sum().item() > 3:
+        h = h * 2
+    return h[h > 0.5].sum() + h.unique().numel(), h
+
+
+def test_graph_breaks(dev):
+    x, w = mt.ones(2, 3, device=dev), mt.ones(3, 4, device=dev, requires_grad=True)
+    f = mt.compile(breaking)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            loss, h = f(x, w)
+    lines = [str(warning.message).partition(" in ")[0] for warning in warned]
+    assert len(set(lines)) == len(lines) == 2, "one warning for each line"
+    assert "h.sum().item()" in str(warned[0].message) and warned[0].filename == __file__
+    for scale in (1.0, 1.0, 0.1):
+        w.grad = None
+        loss, h = f(x * scale, w)
+        (loss + h.sum()).backward()
+        grad, w.grad = w.grad, None
+        expected, eager_h = breaking(x * scale, w)
+        (expected + eager_h.sum()).backward()
+        mt.testing.assert_close([loss, h, grad], [expected, eager_h, w.grad])
+    assert f.skipped == 0 and f.why_recorded == "a graph break"
+
+
+@pytest.mark.filterwarnings("ignore:.*graph break")
+def test_a_loop_that_waits_for_a_value(dev):
+    @mt.compile
+    def halve(x):
+        n = 0
+        while x.norm() > 1e-3:
+            x, n = x * 0.5, n + 1
+        return x, n
+
+    x, n = halve(mt.ones(3, device=dev))
+    assert n == 11 and x.norm() < 1e-3 and halve.compiles == 2
+
+
+@pytest.mark.filterwarnings("ignore:.*graph break")
+def test_views_and_writes_across_a_graph_break(dev):
+    def f(x, state):
+        y = x * 2
+        row = y[0]
+        state.add_(1)
+        if row.sum() > 0:
+            row.add_(10)
+        state[0].mul_(3)
+        return y, row
+
+    (x, a), b = mt.ones(2, 3, 3, device=dev).unbind(), mt.ones(3, 3, device=dev)
+    a = a.clone()
+    (y, row), (fast_y, fast_row) = f(x, a), mt.compile(f)(x, b)
+    mt.testing.assert_close([fast_y, fast_row, b], [y, row, a])
+    row.zero_()
+    fast_row.zero_()
+    mt.testing.assert_close(fast_y, y)
+
+
+@pytest.mark.filterwarnings("ignore:.*graph break")
+def test_a_training_step_with_a_break_between_backward_and_step(dev):
+    def run(compiled):
+        w = mt.linspace(-1, 1, 4, device=dev).requires_grad_()
+        optimizer = mt.optim.Adam([w], lr=0.1)
+
+        def step(x):
+            optimizer.zero_grad()
+            loss = (w * x).tanh().sum()
+            loss.backward()
+            if w.grad.norm().item() > 1.0:
+                w.grad.mul_(0.5)
+            optimizer.step()
+            return loss.detach()
+
+        step = mt.compile(step) if compiled else step
+        x = mt.arange(4.0, device=dev)
+        return [step(x) for _ in range(4)], w.detach()
+
+    mt.testing.assert_close(run(True), run(False))
+
+
+def test_a_hook_in_backward_cannot_break_the_graph(dev):
+    w = mt.ones(2, device=dev, requires_grad=True)
+    w.register_hook(lambda g: g * g.sum().item())
+    f = mt.compile(lambda: (w * w).sum().backward())
+    with pytest.raises(RuntimeError, match="inside backward"):
+        f()
+
+
+def test_every_compilation_is_explained(dev):
+    scale = 2
+
+    def double(images, flag=False):
+        y = images * 2.0
+        return y.relu() if flag else y.sum(scale - 1)
+
+    f = mt.compile(double)
+    mt.compiler.reset()
+    f(mt.ones(4, 3, device=dev))
+    f(mt.ones(4, 3, device=dev))
+    f(mt.ones(2, 3, device=dev))
+    f(images=mt.ones(2, 3, device=dev, dtype=mt.float64))
+    f(mt.ones(2, 3, device=dev), flag=True)
+    scale = 1
+    f(mt.ones(2, 3, device=dev))
+    report = mt.compiler.report()
+    assert [c.number for c in report] == [1, 2, 3, 4, 5]
+    causes = [c.cause for c in report]
+    assert causes[0] == "the first call"
+    assert causes[1] == "argument images: shape (4, 3) → (2, 3)"
+    assert causes[2] == "argument images: dtype float32 → float64"
+    assert causes[3].startswith("another op: relu where sum was, at ")
+    assert "sum: dim (1,) → (0,)" in causes[4]
+    assert report[0].file == __file__ and report[0].line == double.__code__.co_firstlineno
+    assert str(report).count("\n") == 5 and all(c.seconds > 0 for c in report)
+
+
+def test_the_graph_names_lines_and_arguments(dev):
+    f = mt.compile(lambda images: images.exp().sum())
+    f(mt.ones(2, device=dev))
+    text = repr(f.graph)
+    assert "# argument images" in text and "test_compile.py:" in text and "exp(%0)" in text
+
+
+def test_max_compiles(dev):
+    f = mt.compile(lambda x: x + 1, max_compiles=2)
+    for n in (1, 2, 2, 1):
+        f(mt.ones(n, device=dev))
+    with pytest.raises(mt.compiler.RecompileLimit, match=r"shape \(2,\) → \(3,\)"):
+        f(mt.ones(3, device=dev))
+
+
+def test_a_compiled_module_is_still_a_module(dev):
+    net = mt.nn.Linear(3, 2).to(dev)
+    f = mt.compile(net)
+    assert len(list(f.parameters())) == 2 and f.state_dict().keys() == net.state_dict().keys()
+    f.eval()
+    assert not net.training
+    mt.testing.assert_close(f(mt.ones(1, 3, device=dev)), net(mt.ones(1, 3, device=dev)))
 
 
 def test_meta_device_gives_shapes_and_dtypes():

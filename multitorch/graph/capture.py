@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import sys
 import threading
+import time
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -14,11 +17,14 @@ from multitorch.autograd import tape
 from multitorch.autograd.tape import Node, Output
 from multitorch.backend import registry
 from multitorch.graph.audit import Audit
+from multitorch.graph.graph import Graph
 from multitorch.graph.reach import Unknown
 from multitorch.graph.recording import Recording
+from multitorch.graph.report import MANY, Compilation, cause, log, note, only_shapes_change
 from multitorch.graph.skip import MISS, Evidence, Plan, own
 from multitorch.graph.sym import Sym
 from multitorch.ops import apply as dispatch
+from multitorch.ops.view import replay
 from multitorch.random.generator import draw_count
 
 _thread = threading.local()
@@ -81,10 +87,16 @@ def _tensors(value: Any) -> list[Any]:
 class Compiled:
     """A function that runs as one XLA program for each different recording of it."""
 
-    def __init__(self, function: Callable) -> None:
+    def __init__(
+        self, function: Callable, fullgraph: bool = False, max_compiles: int | None = None
+    ) -> None:
         functools.update_wrapper(self, function)
-        self._function = function
+        self._function, self._fullgraph, self._most = function, fullgraph, max_compiles
         self._programs: dict[Any, Callable] = {}
+        self._graphs: list[Graph] = []
+        self._causes: list[str] = []
+        self.breaks: dict[str, int] = {}
+        """How often a graph ended early, by the user's line."""
         self._plans: list[Plan] = []
         self._evidence: dict[Any, Evidence] = {}  # by the signature of the recording
         self._patience = PATIENCE
@@ -99,6 +111,10 @@ class Compiled:
     def compiles(self) -> int:
         """How many programs have been compiled so far."""
         return len(self._programs)
+
+    def __getattr__(self, name: str) -> Any:
+        # a compiled module still is one: parameters(), train(), state_dict() …
+        return getattr(self.__dict__["_function"], name)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
@@ -116,12 +132,14 @@ class Compiled:
     def _record(self, args: tuple, kwargs: dict) -> Any:
         given = _tensors([args, kwargs])
         recording = Recording(self._device(given))
+        recording.breaker = None if self._fullgraph else self._break
         audit = self._begin_audit()
         drawn = draw_count()
         try:
             with _Recorded(recording):
                 for t in given:
                     recording.lift(t)
+                recording.arguments = (args, kwargs)
                 with audit or nullcontext():
                     result = self._function(*args, **kwargs)
             outputs = recording.outputs()
@@ -131,10 +149,33 @@ class Compiled:
             raise
         recording.restore()
         recording.drawn = draw_count() - drawn
-        program = self._run(recording, outputs, nodes)
+        program, _ = self._run(recording, outputs, nodes)
         if audit is not None and program is not None:
             self._end_audit(audit, (args, kwargs), recording, (outputs, nodes, result))
         return result
+
+    def _break(self, recording: Recording, symbols: list[Sym], why: str) -> None:
+        """Run what is recorded so far, because values are needed now; then record on."""
+        frame = sys._getframe(1)
+        place = tape.describe(tape.user_place(frame))
+        _check_not_in_backward(frame, place)
+        if place not in self.breaks:
+            warnings.warn(
+                f"{place}: graph break in {self._name}: {why}. What comes before is compiled and "
+                "run, what follows is compiled on its own. Remedy: return the tensor and read it "
+                "after the call; fullgraph=True makes this an error.",
+                stacklevel=_depth_of_user(frame) + 1,
+            )
+        self.breaks[place] = self.breaks.get(place, 0) + 1
+        outputs = recording.outputs()
+        nodes = _saved_symbols([t for t, _, _ in outputs])
+        recording.restore()
+        _, values = self._run(recording, outputs, nodes, symbols)
+        recording.next_segment(values)
+
+    @property
+    def _name(self) -> str:
+        return getattr(self._function, "__qualname__", type(self._function).__name__)
 
     # --- skipping the recording
 
@@ -152,6 +193,8 @@ class Compiled:
         key = recording.graph.signature()
         evidence = self._evidence.pop(key, None)
         try:
+            if recording.segment:
+                raise Unknown("a graph break")
             if nodes:
                 raise Unknown("a result that backward can be called on")
             if evidence is not None and evidence.held:
@@ -176,28 +219,146 @@ class Compiled:
             return devices[0] if devices else given[0]._dev
         return None
 
-    def _run(self, recording: Recording, outputs: list, nodes: list) -> Callable | None:
+    def _run(
+        self, recording: Recording, outputs: list, nodes: list, needed: list[Sym] | None = None
+    ) -> tuple[Callable | None, dict[int, Any]]:
+        """Run a recording's program; give tensors and nodes their values; return all values."""
         graph = recording.graph
         wanted: dict[int, None] = {symbol.id: None for _, _, symbol in outputs}
         for node in nodes:
-            wanted.update((s.id, None) for s in _symbols(node.saved))
+            for s in _symbols(node.saved):
+                if s.segment == recording.segment:
+                    wanted[s.id] = None
+        wanted.update((s.id, None) for s in needed or ())
         graph.outputs = list(wanted)
         self.graph = graph
         if not wanted:
-            return None
+            return None, {}
         key = graph.signature()
         program = self._programs.get(key)
         if program is None:
-            program = self._programs[key] = self._compile(recording)
+            program = self._compile(recording, key)
         values = dict(zip(graph.outputs, program(recording.values), strict=True))
-        _deliver(outputs, nodes, values)
-        return program
+        _deliver(outputs, nodes, values, recording)
+        return program, values
 
-    def _compile(self, recording: Recording) -> Callable:
-        backend = recording.dev.backend
+    def _compile(self, recording: Recording, key: Any) -> Callable:
+        """Compile a recording; its first run, which takes the time, is reported."""
+        graph, backend = recording.graph, recording.dev.backend
+        graph.labels = _labels(recording, _argument_names(self._function))
+        why = cause(self._graphs, graph)
+        self._causes.append(why)
+        if self._most is not None and len(self._causes) > self._most:
+            raise RecompileLimit(
+                f"{self._name} needs more than max_compiles={self._most} programs:\n"
+                + "\n".join(f"  {n}. {c}" for n, c in enumerate(self._causes, 1))
+            )
         if backend.compiles_with:
             backend = registry.backend(backend.compiles_with)
-        return backend.compile(recording.graph, device=recording.dev)
+        program = backend.compile(graph, device=recording.dev)
+
+        def first_run(values: list[Any]) -> Any:
+            began = time.perf_counter()
+            results = program(values)
+            backend.sync(*_place_of(recording.dev))
+            self._note(graph, why, time.perf_counter() - began)
+            self._programs[key] = program
+            return results
+
+        self._graphs.append(graph)
+        self._programs[key] = program
+        return first_run
+
+    def _note(self, graph: Graph, why: str, seconds: float) -> None:
+        code = getattr(unwrap(self._function), "__code__", None)
+        where = (code.co_filename, code.co_firstlineno) if code is not None else ("", 0)
+        number, size = len(self._causes), (len(graph.calls), len(graph.inputs))
+        note(Compilation(self._name, *where, number, why, seconds, *size))
+        if only_shapes_change(self._causes) and number == MANY:
+            log.warning(
+                "%s: %d programs differ in the shapes of arguments alone. Remedy: pad to a few "
+                "sizes (buckets), or leave out the last batch (DataLoader(drop_last=True))",
+                self._name,
+                number,
+            )
+
+
+class RecompileLimit(RuntimeError):
+    """Raised for a function that needs more programs than `max_compiles` allows."""
+
+
+def is_compiling() -> bool:
+    """Return whether this thread runs inside a function that is being compiled."""
+    return getattr(_thread, "recording", None) is not None
+
+
+def unwrap(function: Any) -> Any:
+    """Return the Python function behind wrappers, methods and modules."""
+    while True:
+        if hasattr(function, "__wrapped__"):
+            function = function.__wrapped__
+        elif hasattr(function, "__func__"):
+            function = function.__func__
+        elif isinstance(function, functools.partial):
+            function = function.func
+        elif not hasattr(function, "__code__") and hasattr(function, "forward"):
+            function = function.forward
+        else:
+            return function
+
+
+def _place_of(dev: Any) -> tuple[str, int]:
+    return (dev.type, dev.ordinal) if not dev.backend.compiles_with else ("jax", 0)
+
+
+def _argument_names(function: Any) -> list[str]:
+    """Return the names of a function's positional arguments, as a caller gives them."""
+    plain = unwrap(function)
+    code = getattr(plain, "__code__", None)
+    names = [] if code is None else list(code.co_varnames[: code.co_argcount])
+    bound = hasattr(function, "__self__") or hasattr(function, "forward")
+    return names[1:] if bound else names
+
+
+def _labels(recording: Recording, positions: list[str]) -> dict[int, str]:
+    """Name the inputs that are arguments."""
+    args, kwargs = recording.arguments
+    given = {positions[i] if i < len(positions) else str(i): a for i, a in enumerate(args)} | kwargs
+    names = {id(t): name for name, t in _paths("", given)}
+    return {
+        symbol.id: f"argument {names[id(t)]}"
+        for t, _, symbol in recording.lifted.values()
+        if id(t) in names
+    }
+
+
+def _paths(prefix: str, value: Any) -> list[tuple[str, Any]]:
+    if isinstance(value, dispatch.Tensor):
+        return [(prefix, value)]
+    if isinstance(value, (tuple, list)):
+        value = dict(enumerate(value))
+    if not isinstance(value, dict):
+        return []
+    inner = "{}[{!r}]" if prefix else "{}{}"
+    return [found for k, v in value.items() for found in _paths(inner.format(prefix, k), v)]
+
+
+def _check_not_in_backward(frame: Any, place: str) -> None:
+    while frame is not None:
+        if isinstance(frame.f_locals.get("self"), tape.Engine):
+            raise RuntimeError(
+                f"{place}: a hook that runs inside backward needs the value of a tensor, in a "
+                "compiled function. Remedy: keep the tensor and read it after the call."
+            )
+        frame = frame.f_back
+
+
+def _depth_of_user(frame: Any) -> int:
+    """Return how many frames lie between this one and the user's."""
+    depth = 1
+    while frame is not None and frame.f_code.co_filename not in tape.USER_FILES:
+        frame, depth = frame.f_back, depth + 1
+    return depth
 
 
 def _symbols(saved: Any) -> list[Sym]:
@@ -226,15 +387,17 @@ def _saved_symbols(tensors: list[Any]) -> list[Node]:
     return found
 
 
-def _replace(saved: Any, values: dict[int, Any], backend: Any) -> Any:
+def _replace(saved: Any, values: dict[int, Any], recording: Recording) -> Any:
     if saved.__class__ is Sym:
-        return own(values[saved.id], backend)
+        if saved.segment == recording.segment:
+            return own(values[saved.id], recording.dev.backend)
+        return own(recording.past[saved.segment, saved.id], recording.dev.backend)
     if saved.__class__ is tuple:
-        return tuple([_replace(s, values, backend) for s in saved])
+        return tuple([_replace(s, values, recording) for s in saved])
     return saved
 
 
-def _deliver(outputs: list, nodes: list, values: dict[int, Any]) -> None:
+def _deliver(outputs: list, nodes: list, values: dict[int, Any], recording: Recording) -> None:
     """Give tensors and nodes the values that the program computed."""
     fresh: dict[int, Any] = {}
     for t, before, symbol in outputs:
@@ -248,25 +411,35 @@ def _deliver(outputs: list, nodes: list, values: dict[int, Any]) -> None:
             if symbol.id not in fresh:
                 fresh[symbol.id] = own(value, t._dev.backend)
             t._a = fresh[symbol.id]
+    for t, before, _ in outputs:
+        if before is None and t._view is not None and t._dev.backend.mutable:
+            # a view shares the memory of its base, wherever the base came from
+            base, steps = t._view[:2]
+            if base._a.__class__ is not Sym:
+                t._a = replay(t._dev.backend, base._a, steps)
     for node in nodes:
-        node.saved = _replace(node.saved, values | fresh, node.dev.backend)
+        node.saved = _replace(node.saved, values | fresh, recording)
 
 
 def compile(
     model: Callable | None = None,
     *,
-    fullgraph: bool = True,
+    fullgraph: bool = False,
     dynamic: bool | None = None,
     backend: Any = None,
     mode: str | None = None,
     options: Any = None,
     disable: bool = False,
+    max_compiles: int | None = None,
 ) -> Any:
     """Turn a function of tensors into one XLA program; usable as a decorator.
 
-    The function is recorded at every call, so that Python always runs; a program is compiled when
-    the recording differs from all before. Parameters, buffers and optimizer state that it reaches
-    are inputs of the program, and what it writes to them is written back.
+    The function is recorded at every call, unless all that its Python code could read is known to
+    be as before; a program is compiled when the recording differs from all before. Parameters,
+    buffers and optimizer state that it reaches are inputs of the program, and what it writes to
+    them is written back. A value that is needed on the host ends one program and begins another,
+    with a warning; `fullgraph=True` makes that an error. More programs than `max_compiles` raise
+    `compiler.RecompileLimit`; `compiler.report()` lists them with their causes.
 
     >>> @multitorch.compile
     ... def double(x):
@@ -275,10 +448,10 @@ def compile(
     if model is None:
         return functools.partial(
             compile, fullgraph=fullgraph, dynamic=dynamic, backend=backend, mode=mode,
-            options=options, disable=disable,
+            options=options, disable=disable, max_compiles=max_compiles,
         )  # fmt: skip
     if disable:
         return model
     if dynamic:
         raise NotImplementedError("compile(dynamic=True) is not there yet")
-    return Compiled(model)
+    return Compiled(model, fullgraph, max_compiles)

@@ -75,11 +75,10 @@ class Estimate(Ahead):
     def _work(self) -> list[str]:
         if self.out_of_memory:
             return []
-        rate = self.flops / self.seconds if self.seconds else 0.0
         return [
             f"work    {number(self.flops)}flop, {size(self.accessed_bytes)} read and written",
-            f"time    {duration(self.seconds)} at best, as the compiler estimates it "
-            f"({number(rate)}flop/s)",
+            f"time    {duration(self.seconds)} at best, the compiler says; its operations one by one "
+            f"take {duration(sum(c.seconds for c in self.costs))}",
         ]
 
     def _operations(self) -> list[str]:

@@ -18,7 +18,7 @@ class Call(NamedTuple):
 class Graph:
     """Kernel calls in order, the inputs that they start from and the outputs that are wanted."""
 
-    __slots__ = ("calls", "count", "input_keys", "inputs", "outputs")
+    __slots__ = ("calls", "count", "input_keys", "inputs", "labels", "outputs", "segment", "where")
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
@@ -27,6 +27,22 @@ class Graph:
         self.input_keys: list[Any] = []
         """Per input its (shape, dtype), or the type of a Python number."""
         self.outputs: list[int] = []
+        self.where: list[Any] = []
+        """Per call the code that made it and its last instruction; None if that is not known."""
+        self.segment = 0
+        """How many graph breaks came before it, in the same call."""
+        self.labels: dict[int, str] = {}
+        """Names of inputs, as far as they have one: "argument x"."""
+
+    @property
+    def places(self) -> list[tuple[str, int] | None]:
+        """Per call the file and line that made it."""
+        return [None if where is None else _line(*where) for where in self.where]
+
+    def place(self, call: int) -> str:
+        """Return 'file.py:12' for a call."""
+        where = self.where[call] if call < len(self.where) else None
+        return "an unknown line" if where is None else "{}:{}".format(*_line(*where))
 
     def new_value(self) -> int:
         """Return the number of a fresh value."""
@@ -60,8 +76,28 @@ class Graph:
         return [env[o] for o in self.outputs]
 
     def __repr__(self) -> str:
-        lines = [f"graph of {len(self.calls)} calls, inputs {self.input_keys}"]
-        for name, ins, params, outs in self.calls:
-            given = ", ".join([*map(str, ins), *(f"{k}={v!r}" for k, v in params)])
-            lines.append(f"  {outs} = {name}({given})")
-        return "\n".join([*lines, f"  return {self.outputs}"])
+        lines = [f"graph of {len(self.calls)} calls"]
+        for number, key in zip(self.inputs, self.input_keys, strict=True):
+            kind = key.__name__ if isinstance(key, type) else f"{key[1]}{list(key[0])}"
+            label = self.labels.get(number)
+            lines.append(f"  %{number}: {kind}" + (f"  # {label}" if label else ""))
+        before = None
+        for i, (name, ins, params, outs) in enumerate(self.calls):
+            place = self.place(i)
+            if place != before:
+                lines.append(f"  # {place}")
+                before = place
+            given = ", ".join([*map(_name, ins), *(f"{k}={v!r}" for k, v in params)])
+            lines.append(f"  {_name(outs)} = {name}({given})")
+        return "\n".join([*lines, f"  return {', '.join(map(_name, self.outputs))}"])
+
+
+def _name(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_name, value))})"
+    return "None" if value is None else f"%{value}"
+
+
+def _line(code: Any, last: int) -> tuple[str, int]:
+    positions = list(code.co_positions())
+    return code.co_filename, positions[last // 2][0] or code.co_firstlineno

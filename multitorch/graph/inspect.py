@@ -96,8 +96,15 @@ def _run(probe: Probe, function: Callable, args: tuple, kwargs: dict, given: lis
     wanted = dict.fromkeys([*[symbol.id for _, _, symbol in outputs], *probe.read])
     for node in capture._saved_symbols([t for t, _, _ in outputs]):
         wanted.update((s.id, None) for s in capture._symbols(node.saved))
+    if probe.stopped is not None:  # the result is not known: keep what nothing has used yet
+        used = {n for call in probe.graph.calls for n in _flat(call.ins)}
+        wanted.update((n, None) for n in probe.shapes if n not in used)
     probe.graph.outputs = list(wanted)
     return result
+
+
+def _flat(ins: Any) -> list[int]:
+    return [n for i in ins for n in _flat(i)] if isinstance(ins, tuple) else [ins]
 
 
 def _device(function: Callable, given: list[Any]) -> Any:
@@ -120,15 +127,17 @@ class Probe(Recording):
 
     def call(self, name: str, arrays: tuple, params: dict[str, Any]) -> Any:
         """Append one kernel call, and note where it was made."""
-        try:
-            result = super().call(name, arrays, params)
-        except NoShape:
-            self.stopped = _place(), f"the shape of {name}'s result depends on data"
-            raise
+        result = super().call(name, arrays, params)
         self.places.append(_place())
         for symbol in result if result.__class__ is tuple else (result,):
             self.shapes[symbol.id] = symbol.shape, symbol.dtype
         return result
+
+    def _run_now(self, name: str, arrays: tuple, params: dict[str, Any]) -> Any:
+        """Give up: without data there is nothing to go on with."""
+        why = f"the shape of {name}'s result depends on data"
+        self.stopped = _place(), why
+        raise NoShape(why)
 
     def get(self, a: Any) -> np.ndarray:
         """Return zeros for a value that there is none of yet."""

@@ -8,23 +8,26 @@ numbers in the place of arrays are inputs too.
 from __future__ import annotations
 
 import contextlib
+import sys
 import weakref
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from multitorch.autograd.tape import user_place
 from multitorch.backend import World
 from multitorch.backend.registry import ARRAY_TYPES
 from multitorch.graph.graph import Call, Graph
 from multitorch.graph.meta import MetaBackend
-from multitorch.graph.shapes import infer
+from multitorch.graph.shapes import NoShape, infer
 from multitorch.graph.sym import Sym
 from multitorch.ops.view import replay
 from multitorch.random.generator import Draw
 
 ARRAY_TYPES.add(Sym)
 _META = MetaBackend()
+_getframe = sys._getframe
 _specs: dict[Any, Any] = {}
 
 
@@ -38,6 +41,13 @@ class Recording(World):
     def __init__(self, dev: Any) -> None:
         self.dev = dev
         self.graph = Graph()
+        self.segment = 0
+        """How many graphs came before this one, in the same call."""
+        self.past: dict[tuple[int, int], Any] = {}
+        """(Segment, number) -> value that an earlier graph of this call computed."""
+        self.breaker: Callable | None = None
+        """Runs what is recorded so far when a value is needed; None if that is an error."""
+        self.arguments: tuple[tuple, dict] = ((), {})
         self.values: list[Any] = []
         """The inputs' values, in the order of `graph.inputs`."""
         self.lifted: dict[int, tuple[Any, Any, Sym]] = {}  # id(tensor) -> tensor, array, symbol
@@ -86,15 +96,53 @@ class Recording(World):
         """Append one kernel call; return its symbolic result."""
         ins = tuple([self._number_of(a) for a in arrays])
         keys = tuple(params.items())
-        spec = self._spec(name, arrays, params, keys)
+        try:
+            spec = self._spec(name, arrays, params, keys)
+        except NoShape:
+            return self._run_now(name, arrays, params)
         graph = self.graph
+        graph.where.append(user_place(_getframe(1)))
         if spec[1].__class__ is tuple:
-            results = tuple([Sym(self, s, d, graph.new_value()) for s, d in spec])
+            results = tuple([Sym(self, s, d, graph.new_value(), self.segment) for s, d in spec])
             graph.calls.append(Call(name, ins, keys, tuple([r.id for r in results])))
             return results
-        result = Sym(self, spec[0], spec[1], graph.new_value())
+        result = Sym(self, spec[0], spec[1], graph.new_value(), self.segment)
         graph.calls.append(Call(name, ins, keys, result.id))
         return result
+
+    # --- graph breaks
+
+    def _run_now(self, name: str, arrays: tuple, params: dict[str, Any]) -> Any:
+        """Run a kernel whose result's shape depends on data on the values of its operands."""
+        symbols = [a for a in arrays if a.__class__ is Sym]
+        values = iter(self._values(symbols, f"the shape of {name}'s result depends on data"))
+        given = [next(values) if a.__class__ is Sym else a for a in arrays]
+        backend = self.dev.backend
+        result = backend.kernel(name)(*given, **params)
+        if result.__class__ is tuple:
+            return tuple([backend.as_array(a) for a in result])
+        return result if result.__class__ in backend.array_types else backend.as_array(result)
+
+    def _values(self, symbols: list[Sym], why: str) -> list[Any]:
+        """Return the values of symbols: what is recorded so far is compiled and run."""
+        fresh = [s for s in symbols if s.segment == self.segment]
+        if fresh:
+            if self.breaker is None:
+                raise RuntimeError(
+                    f"{why}, inside a function compiled with fullgraph=True. Remedy: return the "
+                    "tensor and read it after the call, or compile with fullgraph=False."
+                )
+            self.breaker(self, fresh, why)
+        return [self.past[s.segment, s.id] for s in symbols]
+
+    def next_segment(self, values: dict[int, Any]) -> None:
+        """Begin a new graph after a break; `values` are those of the one before, by number."""
+        self.past |= {(self.segment, number): value for number, value in values.items()}
+        self.segment += 1
+        self.graph = Graph()
+        self.graph.segment = self.segment
+        self.values = []
+        self.lifted, self.born, self._floats, self._inputs = {}, [], {}, {}
 
     def _spec(self, name: str, arrays: tuple, params: dict, keys: tuple) -> Any:
         parts = [(a.shape, a.dtype) if hasattr(a, "shape") else a.__class__ for a in arrays]
@@ -109,6 +157,8 @@ class Recording(World):
 
     def _number_of(self, a: Any) -> Any:
         if a.__class__ is Sym:
+            if a.world is self and a.segment != self.segment:
+                return self._input(self.past[a.segment, a.id]).id
             if a.world is not self:
                 raise RuntimeError(
                     "a tensor of another recording, or of device 'meta', is used inside a compiled "
@@ -145,7 +195,7 @@ class Recording(World):
         if found is None:
             self.values.append(a)
             number = self.graph.add_input((a.shape, a.dtype))
-            found = self._inputs[key] = (a, Sym(self, a.shape, a.dtype, number))
+            found = self._inputs[key] = (a, Sym(self, a.shape, a.dtype, number, self.segment))
         return found[1]
 
     def _memory(self, a: Any) -> Any:
@@ -184,13 +234,11 @@ class Recording(World):
         return self.call("constant", (value,), {"shape": tuple(shape), "dtype": np.dtype(dtype)})
 
     def get(self, a: Any) -> np.ndarray:
-        """Refuse: there is no value yet."""
-        if a.__class__ is not Sym:
-            return self.dev.backend.get(a)
-        raise RuntimeError(
-            "the value of a tensor is needed on the host (item(), bool(), numpy(), print) inside a "
-            "compiled function. Remedy: return the tensor and read it after the call."
-        )
+        """Return a value: it is computed at once, which ends the graph so far."""
+        if a.__class__ is Sym:
+            why = "the value of a tensor is needed on the host (item(), bool(), numpy(), print)"
+            (a,) = self._values([a], why)
+        return self.dev.backend.get(a)
 
     def as_array(self, a: Any) -> Any:
         """Make a NumPy scalar an input."""

@@ -2,7 +2,7 @@
 
 A `Plan` belongs to one program. It knows where the program's inputs come from (arguments, tensors
 within reach, draws of generators), what the Python code could read, and which effects it has. If
-all of that is as it was, the program runs at once; else the call is recorded, which is always right.
+all of that is as it was, the program runs at once; else the call is recorded, as it may always be.
 
 A plan is made on evidence: two calls in a row whose code was watched (`Audit`), during which
 nothing within reach (`Reach`) changed but the values of tensors and `.grad`.

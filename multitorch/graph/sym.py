@@ -12,10 +12,13 @@ import numpy as np
 class Sym:
     """A symbolic array; its operators call the kernels of its world."""
 
-    __slots__ = ("__weakref__", "dtype", "id", "shape", "world")
+    __slots__ = ("__weakref__", "dtype", "id", "segment", "shape", "world")
 
-    def __init__(self, world: Any, shape: tuple[int, ...], dtype: np.dtype, id: int = -1) -> None:
+    def __init__(
+        self, world: Any, shape: tuple[int, ...], dtype: np.dtype, id: int = -1, segment: int = 0
+    ) -> None:
         self.world, self.shape, self.dtype, self.id = world, shape, dtype, id
+        self.segment = segment
 
     @property
     def ndim(self) -> int:
