@@ -507,7 +507,7 @@ class Tensor:
     __hash__ = object.__hash__
 
     def __format__(self, spec: str) -> str:
-        if self._a.ndim == 0 and spec:
+        if self._a.ndim == 0 and type(self) is Tensor and self._dev.type != "meta":
             return format(self.item(), spec)
         return object.__format__(self, spec) if spec else str(self)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -11,6 +11,9 @@ import numpy as np
 from multitorch.backend import Backend, RuleCall, World
 from multitorch.backend.collect import kernels
 from multitorch_jax.jit import eager, elementwise, x64
+
+if TYPE_CHECKING:
+    from multitorch.backend.ahead import Ahead
 
 _ELEMENTWISE = frozenset(
     "add sub mul div neg abs exp log sqrt rsqrt sin cos tanh sigmoid relu maximum minimum eq ne lt "
@@ -141,3 +144,10 @@ class JaxBackend(Backend):
                 return compiled(list(values))
 
         return run
+
+    def compile_ahead(
+        self, graph: Any, *, topology: str, shapes: Mapping[int, tuple[Any, Any]]
+    ) -> Ahead:
+        from multitorch_jax import aot
+
+        return aot.compile_ahead(self.trace, graph, topology=topology, shapes=shapes)

@@ -14,8 +14,8 @@ from jax import lax
 
 Array = Any
 
-exp, exp2, expm1, log, log2, log10, log1p = (
-    jnp.exp, jnp.exp2, jnp.expm1, jnp.log, jnp.log2, jnp.log10, jnp.log1p
+exp, expm1, log, log2, log10, log1p = (
+    jnp.exp, jnp.expm1, jnp.log, jnp.log2, jnp.log10, jnp.log1p
 )  # fmt: skip
 sin, cos, tan, asin, acos, atan = jnp.sin, jnp.cos, jnp.tan, jnp.arcsin, jnp.arccos, jnp.arctan
 sinh, cosh, tanh, asinh, acosh, atanh = (
@@ -48,6 +48,9 @@ def _special(function: Callable) -> Callable:
         return function(*[jnp.asarray(a, wide) for a in arrays]).astype(dtype)
 
     return kernel
+
+
+exp2 = _special(jnp.exp2)
 
 
 erf, erfc, erfinv = _special(lax.erf), _special(lax.erfc), _special(lax.erf_inv)

@@ -167,10 +167,14 @@ def avg_pool(
 ) -> Array:  # fmt: skip
     ones = (1,) * len(size)
     pads = _pads(sizes, size, kernel, stride, padding, ones)
+    dtype, whole = x.dtype, jnp.issubdtype(x.dtype, jnp.integer)
+    if dtype.itemsize == 2 and not whole:
+        x = x.astype(jnp.float32)  # only the result is rounded
     total = _reduce(x, np.zeros((), x.dtype), lax.add, kernel, stride, pads, ones)
     divisor = _divisor(sizes, size, kernel, stride, padding, include, override, x.dtype)
-    whole = jnp.issubdtype(x.dtype, jnp.integer)
-    return lax.div(*jnp.broadcast_arrays(total, divisor)) if whole else total / divisor
+    if whole:
+        return lax.div(*jnp.broadcast_arrays(total, divisor))
+    return (total / divisor).astype(dtype)
 
 
 def avg_pool_backward(y: Array, *, size: Sizes, sizes: Sizes, **geometry: Any) -> Array:

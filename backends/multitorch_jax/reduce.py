@@ -138,5 +138,24 @@ def logcumsumexp(x: Array, *, dim: int) -> Array:
     """Return the logarithm of the running sum of exponentials."""
     if not x.ndim:
         return x
+    if x.dtype.kind == "c":
+        return _logcumsumexp_complex(x, dim)
     wide = x.astype(_accumulator(x))
     return lax.associative_scan(jnp.logaddexp, wide, axis=dim).astype(x.dtype)
+
+
+def _logcumsumexp_complex(x: Array, dim: int) -> Array:
+    """Add one element after the other: the phase goes by the largest term so far."""
+
+    def add(a: Array, b: Array) -> tuple[Array, Array]:
+        first = a.real >= b.real
+        high, low = jnp.where(first, a, b), jnp.where(first, b, a)
+        alike = (a.real == b.real) & jnp.isinf(a.real)
+        out = high + jnp.log1p(jnp.exp(jnp.where(alike, 0, low - high)))
+        return out, out
+
+    if not x.size:
+        return x
+    rows = jnp.moveaxis(x, dim, 0)
+    rest = lax.scan(add, rows[0], rows[1:])[1]
+    return jnp.moveaxis(jnp.concatenate([rows[:1], rest]), 0, dim)

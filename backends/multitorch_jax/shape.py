@@ -144,6 +144,8 @@ def stack(*xs, dim):
 
 def pad(x, *, pad, value):
     """`pad` holds (before, after) for every dimension; negative numbers crop."""
+    if not jnp.iscomplexobj(x):
+        value = value.real  # 0 and 0j are equal parameters: they share a program
     return lax.pad(x, jnp.asarray(value, x.dtype), [(a, b, 0) for a, b in pad])
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from multitorch_numpy import blocks as _blocks
 from multitorch_numpy import rows as _rows
 
 Array = Any
@@ -40,9 +41,17 @@ class _Zeros(dict):
 _zeros = _Zeros()
 
 
+_FEW = 4096
+"""Up to so many elements one call that is quick to start counts, not the loop that it runs."""
+
+
 def relu(x: Array) -> Array:
     char = x.dtype.char
-    return np.maximum(x, _zeros[char] if char in "fd" else 0)
+    if char not in "fd":
+        return np.maximum(x, 0)
+    if x.size > _FEW:
+        return x.clip(_zeros[char], np.inf)  # unlike `maximum` it is vectorized for scalars
+    return np.maximum(x, _zeros[char])
 
 
 _BITS = {"f": np.dtype(np.int32), "d": np.dtype(np.int64)}
@@ -115,46 +124,50 @@ def hardswish(x: Array) -> Array:
     return hardsigmoid(x) * x
 
 
-def _erf(x: Array) -> Array:
+def _erf_of_root_half(x: Array, out: Array) -> Array:
+    """Fill `out` with erf(x √½)."""
+    if x.dtype.char == "f":
+        return _blocks.erf(x, out, of_root_half=True)
     from scipy.special import erf
 
-    return erf(x)
+    return erf(np.multiply(x, _ROOT_HALF, out), out)
 
 
 @_in_float32
-def gelu(x: Array, *, approximate: str) -> Array:
+@_blocks.in_blocks
+def gelu(out: Array, x: Array, *, approximate: str) -> None:
     if approximate == "tanh":
-        t = x * x
-        t *= _CUBIC
-        t += 1
-        t *= x
-        t *= _ROOT_2_PI
-        np.tanh(t, t)
+        np.multiply(x, x, out)
+        out *= _CUBIC
+        out += 1
+        out *= x
+        out *= _ROOT_2_PI
+        np.tanh(out, out)
     else:
-        t = _erf(x * _ROOT_HALF)
-    t += 1
-    t *= x
-    t /= 2
-    return t
+        _erf_of_root_half(x, out)
+    out += 1
+    out *= x
+    out *= 0.5
 
 
 @_in_float32
-def gelu_backward(g: Array, x: Array, *, approximate: str) -> Array:
+@_blocks.in_blocks
+def gelu_backward(out: Array, g: Array, x: Array, *, approximate: str) -> None:
     if approximate == "tanh":
         square = x * x
         t = np.tanh(x * (square * _CUBIC + 1) * _ROOT_2_PI)
         slope = (square * (3 * _CUBIC) + 1) * _ROOT_2_PI
-        return g * ((t + 1) / 2 + x * (1 - t * t) * slope / 2)
-    t = np.multiply(x, x)
-    t /= -2
+        np.multiply(g, (t + 1) / 2 + x * (1 - t * t) * slope / 2, out)
+        return
+    t = np.multiply(x, x, np.empty(x.shape, x.dtype))
+    t *= -0.5
     np.exp(t, t)
     t *= x
     t *= _ROOT_2_PI
-    t += _erf(x * _ROOT_HALF)
+    t += _erf_of_root_half(x, out)
     t += 1
     t *= g
-    t /= 2
-    return t
+    np.multiply(t, 0.5, out)
 
 
 _ROOT_HALF = 0.5**0.5
@@ -167,7 +180,7 @@ def softmax(x: Array, *, dim: int) -> Array:
     if dim == 1 and _rows.is_short(x):
         e, sums = _rows.exp_and_sums(x if _rows.is_moderate(x) else x - _rows.top(x)[:, None])
         return np.multiply(e, np.reciprocal(sums, sums)[:, None], e)
-    if not x.ndim:
+    if not x.ndim or not x.size:
         return np.exp(x - x)
     e = np.subtract(x, _max(x, dim, keepdims=True))
     np.exp(e, e)
@@ -187,7 +200,7 @@ def softmax_backward(g: Array, out: Array, *, dim: int) -> Array:
 
 @_in_float32
 def log_softmax(x: Array, *, dim: int) -> Array:
-    if not x.ndim:
+    if not x.ndim or not x.size:
         return x - x
     if dim == 1 and _rows.is_short(x):
         z = np.subtract(x, _rows.top(x)[:, None])

@@ -82,14 +82,43 @@ def _offsets(sizes, shape, dim):
 def _add_slices(x, index, values, dim):
     """Add `values` to the slices of a row-major `x` that `index` names, again if it occurs again.
 
-    On flat arrays `np.add.at` is an order of magnitude faster than on slices.
+    On flat arrays `np.add.at` is an order of magnitude faster than on slices; wide slices are
+    added in turns, first those that name a slice for the first time.
     """
     after = math.prod(x.shape[dim + 1 :])
+    if dim == 0 and after >= _WIDE and values.size >= _MUCH and _add_in_turns(x, index, values):
+        return
     rows = (
         index if dim == 0 else index + np.arange(math.prod(x.shape[:dim]))[:, None] * x.shape[dim]
     )
     flat = rows if after == 1 else (rows * after)[..., None] + np.arange(after)
     np.add.at(x.reshape(-1), flat.reshape(-1), values.reshape(-1))
+
+
+_WIDE, _MUCH = 32, 1 << 13
+
+
+def _add_in_turns(x, index, values):
+    """Add slices in turns none of which names a slice twice; False if that takes too many turns."""
+    order = index.argsort(kind="stable")
+    target = index[order]
+    fresh = np.empty(len(target), bool)
+    fresh[:1] = True
+    np.not_equal(target[1:], target[:-1], out=fresh[1:])
+    starts = np.flatnonzero(fresh)
+    counts = np.diff(starts, append=len(target))
+    turns = int(counts.max(initial=0))
+    if turns > 8 + len(index) // 64:
+        return False
+    turn = np.arange(len(target)) - np.repeat(starts, counts)
+    order = order[turn.argsort(kind="stable")]
+    table, values = x.reshape(len(x), -1), values.reshape(len(index), -1)
+    begin = 0
+    for count in np.bincount(turn).tolist():
+        chosen = order[begin : begin + count]
+        table[index[chosen]] += values[chosen]
+        begin += count
+    return True
 
 
 # --- along one dimension --------------------------------------------------------------------------
@@ -118,7 +147,10 @@ def scatter(x, index, src, *, dim):
             out.reshape(-1)[index.reshape(-1)] = src
         return out
     _checked(out, index, dim)
-    out[_along(index, dim)] = _part(src, index)
+    part = _part(src, index)
+    if isinstance(part, np.ndarray) and part.ndim:
+        part = part.reshape(-1)
+    out.reshape(-1)[_flat_along(index, out.shape, dim).reshape(-1)] = part
     return out
 
 
@@ -325,3 +357,10 @@ def masked_scatter(x, mask, source):
 def repeat_positions(repeats):
     """Return i repeated `repeats[i]` times, for every i."""
     return np.repeat(np.arange(len(repeats)), repeats)
+
+
+def one_hot(x, *, classes):
+    out = np.zeros((*x.shape, classes), np.int64)
+    if x.size:
+        out.reshape(-1)[x.reshape(-1) + _rows.starts(x.size, classes)] = 1
+    return out

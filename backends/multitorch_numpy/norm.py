@@ -131,7 +131,8 @@ def normalize_backward(
         scale = None if weight is None else _column(weight, x, dim, v.shape[1])
         dx, along, total = _backward_rows(_view(g, dim)[0], v, scale, mean, rstd, needs[0])
         dw = None if weight is None or not needs[1] else along.reshape(kept)
-        db = total.reshape(kept) if needs[2] else None
+        # without weights nothing says which shape the bias has: it is left to be summed
+        db = (g if weight is None else total.reshape(kept)) if needs[2] else None
     else:
         dx, dw = _backward_columns(g, x, v, weight, mean, rstd, dim, needs)
         db = _sum_columns(g, weight) if needs[2] else None

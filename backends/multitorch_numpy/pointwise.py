@@ -187,19 +187,36 @@ def where(cond: Array, x: Array, y: Array) -> Array:
     return np.where(cond, x, y)
 
 
+_FEW = 4096
+"""Up to so many elements one call that is quick to start counts, not the loop that it runs."""
+
+
+def _is_large(x: Array) -> bool:
+    return x.__class__ is np.ndarray and x.dtype.char in "fd" and x.size > _FEW
+
+
 def clamp(x: Array, min: Array, max: Array) -> Array:
     """Return x limited to [min, max]; either bound may be None."""
     if min is None:
-        return np.minimum(x, max)
+        return clamp_max(x, max)
     if max is None:
-        return np.maximum(x, min)
+        return clamp_min(x, min)
+    if _is_large(x):
+        return x.clip(min, max)
     t = np.maximum(x, min)
     if t.__class__ is np.ndarray and max.__class__ is float:
         return np.minimum(t, max, out=t)
     return np.minimum(t, max)
 
 
-clamp_min, clamp_max = np.maximum, np.minimum
+def clamp_min(x: Array, min: Array) -> Array:
+    """Return the larger of x and a bound; for scalars `clip` is vectorized, `maximum` is not."""
+    return x.clip(min, np.inf) if min.__class__ is float and _is_large(x) else np.maximum(x, min)
+
+
+def clamp_max(x: Array, max: Array) -> Array:
+    """Return the smaller of x and a bound."""
+    return x.clip(-np.inf, max) if max.__class__ is float and _is_large(x) else np.minimum(x, max)
 
 # --- sign and magnitude --------------------------------------------------------------------------
 

@@ -317,8 +317,21 @@ def logcumsumexp(x: Array, *, dim: int) -> Array:
     """Return the logarithm of the running sum of exponentials."""
     if not x.ndim:
         return np.array(x)
-    wide = x if x.dtype.char in "fdFD" else x.astype(np.float32)
+    if x.dtype.kind == "c":
+        return _logcumsumexp_complex(x, dim)
+    wide = x if x.dtype.char in "fd" else x.astype(np.float32)
     return np.logaddexp.accumulate(wide, dim).astype(x.dtype, copy=False)
+
+
+def _logcumsumexp_complex(x: Array, dim: int) -> Array:
+    out = np.array(x)
+    rows = np.moveaxis(out, dim, 0)
+    for i in range(1, len(rows)):
+        a, b = rows[i - 1], rows[i]
+        high, low = np.where(a.real >= b.real, a, b), np.where(a.real >= b.real, b, a)
+        alike = (a.real == b.real) & np.isinf(a.real)
+        rows[i] = high + np.log1p(np.exp(np.where(alike, 0, low - high)))
+    return out
 
 
 def vector_norm(x: Array, *, ord: float, dim: Dims, keepdim: bool) -> Array:

@@ -170,7 +170,20 @@ def clone(x):
 
 
 def contiguous(x):
+    """Return a row-major copy; a large transposed array goes a cache line of each row at a time."""
+    if x.ndim > 1 and x.size >= 1 << 16 and x.strides[-1] > x.itemsize and _has_long_rows(x):
+        out = np.empty(x.shape, x.dtype)
+        for i in range(0, x.shape[-1], _LINE):
+            out[..., i : i + _LINE] = x[..., i : i + _LINE]
+        return out
     return x.copy(order="C")
+
+
+_LINE = 16
+
+
+def _has_long_rows(x):
+    return any(s == x.itemsize and n >= 256 for s, n in zip(x.strides[:-1], x.shape[:-1]))
 
 
 def detach(x):
@@ -273,7 +286,8 @@ def eye(x, *, n, m):
 def arange(x, start, step, *, size):
     """Return `start + step * i` for i < size, of the dtype of `x`."""
     if x.dtype.kind in "iu":
-        return np.arange(start, start + size * step, step, dtype=x.dtype)
+        wide = x.dtype if x.dtype.itemsize == 8 else np.int64  # what does not fit wraps
+        return np.arange(start, start + size * step, step, dtype=wide).astype(x.dtype, copy=False)
     return (np.arange(size) * step + start).astype(x.dtype)
 
 

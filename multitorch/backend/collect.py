@@ -8,8 +8,9 @@ from importlib.util import find_spec
 
 _NOT_KERNELS = ("builtins", "collections", "contextlib", "functools", "itertools", "math", "typing")
 FAMILIES = (
-    "pointwise", "maths", "special", "reduce", "sort", "shape", "index", "linalg", "activation",
-    "conv", "pool", "norm", "loss", "random", "optim", "writes",
+    "pointwise", "maths", "special", "bessel", "polynomials", "reduce", "sort", "shape", "index",
+    "linalg", "solve", "matrix_functions", "activation", "conv", "pool", "norm", "rnn", "loss",
+    "random", "resample", "ctc", "optim", "writes", "fft",
 )  # fmt: skip
 
 

@@ -8,11 +8,14 @@ promotion happened in the front end. A kernel returns an array, or a tuple of ar
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import ml_dtypes
 import numpy as np
+
+if TYPE_CHECKING:
+    from multitorch.backend.ahead import Ahead
 
 Array = Any
 Kernel = Callable[..., Any]
@@ -218,3 +221,9 @@ class Backend(World):
     def compile(self, graph: Any, **options: Any) -> Callable[[Sequence[Array]], Sequence[Array]]:
         """Turn a recorded graph into an executable `list of inputs -> list of outputs`."""
         raise NotImplementedError(f"backend {self.name} cannot compile graphs")
+
+    def compile_ahead(
+        self, graph: Any, *, topology: str, shapes: Mapping[int, tuple[Any, Any]]
+    ) -> Ahead:
+        """Compile a graph for hardware that is not there; `shapes` tells its values apart."""
+        raise NotImplementedError(f"backend {self.name} cannot compile for other hardware")

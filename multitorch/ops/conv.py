@@ -30,6 +30,7 @@ def _kernel_dtype(name: str, d: dtype) -> dtype:
 
 
 _same = SameDtype("same", _kernel_dtype, fast=frozenset())
+_any_dtype = SameDtype("any_dtype", lambda name, d: d, fast=frozenset())
 
 
 def _sum_positions(F: Any, g: Any) -> Any:
@@ -353,7 +354,7 @@ def _image_shape(y: Any, *, size: Sizes, kernel: Sizes, **_: Any) -> tuple:
 
 
 _im2col = op(
-    "im2col", "x", promote=_same, broadcasts=False, node="Im2Col", shape=_columns_shape
+    "im2col", "x", promote=_any_dtype, broadcasts=False, node="Im2Col", shape=_columns_shape
 ).vjp(
     x=lambda F, g, x_shape, kernel, stride, padding, dilation: F.col2im(
         g, size=tuple(x_shape[2:]), kernel=kernel, stride=stride, padding=padding,

@@ -383,6 +383,8 @@ def _as_kind(value: Any, kind: DType) -> Any:
         return bool(value)
     number = int(value)
     limits = dtypes.iinfo(kind)
+    if not kind.is_signed and -limits.max <= number < 0:
+        number += limits.max + 1  # unsigned numbers wrap
     if not limits.min <= number <= limits.max:
         raise RuntimeError(f"value cannot be converted to type {kind.name} without overflow")
     return number

@@ -8,8 +8,10 @@ from types import ModuleType
 NAMES = (
     "pointwise", "logic", "complex_numbers", "maths", "reduce", "statistics", "scan", "calculus",
     "sort", "views", "parts", "views_inplace", "shape", "join", "index", "gather", "masks",
-    "creation", "ranges", "linalg", "activation", "conv", "pool", "norm", "loss", "random",
-    "transfer", "writes", "optim",
+    "creation", "ranges", "linalg", "triangular", "lu", "householder", "lstsq", "lobpcg",
+    "matrix_functions", "activation", "conv", "pool", "norm", "rnn", "loss", "random", "transfer",
+    "writes", "optim", "windows", "stft", "interpolate", "ctc", "grid", "copies", "native",
+    "segments", "storage", "histograms", "foreach", "aten",
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from multitorch.ops import apply as dispatch
 from multitorch.ops.apply import broadcast_shape, write_out
 from multitorch.ops.common import wrap_dim
 from multitorch.ops.op import Op
+from multitorch.ops.overlap import refuse_overlap
 from multitorch.ops.views import expand, reshape
 
 
@@ -223,7 +224,10 @@ def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False, out: 
             f"{out._dtype.scalar_name} instead"
         )
     result = _gather(input, index, dim=d)
-    return result if out is None else write_out(out, result)
+    if out is None:
+        return result
+    refuse_overlap(out, (index,), result.shape, same=True)
+    return write_out(out, result, input)
 
 
 def take_along_dim(input: Any, indices: Any, dim: int | None = None, *, out: Any = None) -> Any:
@@ -265,7 +269,7 @@ def scatter(
     else:
         d, _ = _check_scatter("scatter", input, dim, index, None)
         result = _scatter_value(input, index, number_for(input, src), dim=d)
-    return result if out is None else write_out(out, result)
+    return result if out is None else write_out(out, result, index, src)
 
 
 def number_for(x: Any, value: Any) -> Any:
@@ -287,7 +291,7 @@ def scatter_add(input: Any, dim: int, index: Any, src: Any, *, out: Any = None) 
     """Return a copy to which `src` is added along one dimension, as `scatter` writes."""
     d, src = _check_scatter("scatter_add", input, dim, index, src)
     result = _scatter_add(input, index, src, dim=d)
-    return result if out is None else write_out(out, result)
+    return result if out is None else write_out(out, result, index, src)
 
 
 def scatter_reduce(
@@ -306,7 +310,7 @@ def scatter_reduce(
         )
     d, src = _check_scatter("scatter_reduce", input, dim, index, src)
     result = _scatter_reduce(input, index, src, dim=d, reduce=reduce, include_self=include_self)
-    return result if out is None else write_out(out, result)
+    return result if out is None else write_out(out, result, index, src)
 
 
 # --- whole slices ---------------------------------------------------------------------------------
@@ -324,7 +328,7 @@ def index_select(input: Any, dim: int, index: Any, *, out: Any = None) -> Any:
     _check_index("index_select", index, "int32 or int64")
     index = index if index._a.ndim else reshape(index, (1,))
     result = _index_select(input, index, dim=d)
-    return result if out is None else write_out(out, result)
+    return result if out is None else write_out(out, result, input, index)
 
 
 def _check_slices(
@@ -427,7 +431,7 @@ def take(input: Any, index: Any, *, out: Any = None) -> Any:
             f"take(): Expected a long tensor for index, but got {index._dtype.scalar_name}"
         )
     result = _take(input, index)
-    return result if out is None else write_out(out, result)
+    return result if out is None else write_out(out, result, input, index)
 
 
 def put(input: Any, index: Any, source: Any, accumulate: bool = False) -> Any:

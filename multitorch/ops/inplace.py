@@ -10,6 +10,7 @@ from multitorch.autograd import modes, tape
 from multitorch.autograd.tape import LEAF, Node, log_write, next_seq, user_place
 from multitorch.ops import apply as dispatch
 from multitorch.ops.apply import record, wants_grad, world_for, wrap
+from multitorch.ops.overlap import REPEATED, repeats
 from multitorch.ops.view import copy_slices, live_views, put_back, replay, root_of
 from multitorch.promotion import can_cast
 
@@ -28,13 +29,8 @@ def check_writable(x: Any) -> None:
                 "a view of a leaf Variable that requires grad is being used in an in-place "
                 "operation."
             )
-    view = x._view
-    if view is not None and any(op.name in ("expand", "as_strided") for op, _, _ in view[1]):
-        if any(stride == 0 and n > 1 for stride, n in zip(x.stride(), x.shape, strict=True)):
-            raise RuntimeError(
-                "unsupported operation: more than one element of the written-to tensor refers to a "
-                "single memory location. Please clone() the tensor before performing the operation."
-            )
+    if x._view is not None and repeats(x):
+        raise RuntimeError(REPEATED)
 
 
 def make_inplace(function: Callable, name: str) -> Callable:

@@ -75,10 +75,11 @@ def cat(tensors: Sequence[Any], dim: int = 0, *, out: Any = None) -> Any:
                 plain = False
     except (AttributeError, IndexError, TypeError):
         plain = False
+    given = tensors
     if not plain:
         tensors = _checked_for_cat(_listed("cat", tensors), dim)
     result = _cat(*tensors, dim=wrap_dim(dim, tensors[0]._a.ndim))
-    return result if out is None else write_out(out, result)
+    return result if out is None else write_out(out, result, *given)
 
 
 def _checked_for_cat(tensors: Sequence[Any], dim: int) -> Sequence[Any]:
@@ -125,7 +126,7 @@ def stack(tensors: Sequence[Any], dim: int = 0, *, out: Any = None) -> Any:
                 f"{list(x._a.shape)} at entry {i}"
             )
     result = _stack(*tensors, dim=wrap_dim(dim, len(shape) + 1))
-    return result if out is None else write_out(out, result)
+    return result if out is None else write_out(out, result, *tensors)
 
 
 def hstack(tensors: Sequence[Any], *, out: Any = None) -> Any:

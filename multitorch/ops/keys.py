@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from multitorch import dtypes
+from multitorch.backend.registry import ARRAY_TYPES
 from multitorch.ops import apply as dispatch
 from multitorch.ops.apply import raw_of, world_for
-from multitorch.backend.registry import ARRAY_TYPES
 from multitorch.ops.op import Op
 from multitorch.ops.parts import _select, _slice
 from multitorch.ops.shape import slice_length

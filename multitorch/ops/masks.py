@@ -120,7 +120,7 @@ def masked_select(input: Any, mask: Any, *, out: Any = None) -> Any:
     if shape != mask._a.shape:
         mask = expand(mask, shape)
     result = _masked_select(input, mask)
-    return result if out is None else write_out(out, result)
+    return result if out is None else write_out(out, result, input, mask)
 
 
 def masked_scatter(input: Any, mask: Any, source: Any) -> Any:
@@ -246,6 +246,7 @@ def unravel_index(indices: Any, shape: Any) -> tuple[Any, ...]:
         raise ValueError(f"'shape' cannot have negative values, but got {sizes}")
     if indices._dtype.inexact or indices._dtype is dtypes.bool_:
         raise ValueError(f"expected 'indices' to be integer dtype, but got {indices._dtype}")
+    indices = indices.to(dtypes.int64)
     coordinates, step = [], 1
     for n in reversed(sizes):
         coordinates.append(indices.div(step, rounding_mode="floor") % n)

@@ -108,7 +108,7 @@ class Op:
         self.custom: Callable | None = None
         self.view: Callable | None = None
         self.chain: Callable | None = None
-        """`chain(shape, **params)`: the steps that this view op stands for, if it is a short form."""
+        """`chain(shape, **params)`: the steps that this view op is short for, if it is so."""
         self.saves: tuple[str, ...] = ()
         self.plan: tuple[tuple[str, Any], ...] = ()
         self.static_saves: tuple[bool, ...] = ()

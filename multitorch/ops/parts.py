@@ -9,7 +9,7 @@ from typing import Any
 from multitorch import dtypes
 from multitorch.autograd import modes
 from multitorch.ops import apply as dispatch
-from multitorch.ops.apply import record
+from multitorch.ops.apply import record, write_out
 from multitorch.ops.common import wrap_dim
 from multitorch.ops.op import Op
 from multitorch.ops.view import apply_view, attach_untracked, join, view_op
@@ -152,13 +152,14 @@ def narrow(input: Any, dim: int, start: Any, length: int) -> Any:
     return slice_view(input, d, start, length)
 
 
-def narrow_copy(input: Any, dim: int, start: Any, length: int) -> Any:
+def narrow_copy(input: Any, dim: int, start: Any, length: int, *, out: Any = None) -> Any:
     """Return a copy of what `narrow` returns a view of."""
     if dim >= input._a.ndim > 0:
         raise RuntimeError(
             "Expected dim < static_cast<int64_t>(self_sizes.size()) to be true, but got false."
         )
-    return clone(narrow(input, dim, start, length))
+    t = clone(narrow(input, dim, start, length))
+    return t if out is None else write_out(out, t)
 
 
 def slice_view(x: Any, dim: int, start: int, length: int, step: int = 1) -> Any:

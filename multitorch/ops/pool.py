@@ -15,6 +15,7 @@ import numpy as np
 
 from multitorch import dtypes
 from multitorch.dtypes import dtype
+from multitorch.ops.apply import write_out
 from multitorch.ops.op import op
 from multitorch.ops.promote import Promotion, not_implemented
 
@@ -246,6 +247,7 @@ def avg_pool1d(
 def avg_pool2d(
     input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0,
     ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None,
+    *, out: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """Return the mean of each window over the last two dimensions.
 
@@ -254,19 +256,22 @@ def avg_pool2d(
     tensor([[[1., 1.],
              [1., 1.]]])
     """
-    return _avg(
+    t = _avg(
         2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
     )
+    return t if out is None else write_out(out, t)
 
 
 def avg_pool3d(
     input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0,
     ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None,
+    *, out: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """Return the mean of each window over the last three dimensions."""
-    return _avg(
+    t = _avg(
         3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
     )
+    return t if out is None else write_out(out, t)
 
 
 # --- windows chosen by the size of the output ----------------------------------------------------

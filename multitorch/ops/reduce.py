@@ -204,6 +204,12 @@ def aminmax(input: Any, *, dim: Any = None, keepdim: bool = False, out: Any = No
     """Return the minimum and the maximum, of all elements or along one dimension."""
     dims = all_dims(input) if dim is None else dims_of(input, wrap_dim(dim, input._a.ndim))
     check_not_empty("aminmax", input, dims, dim is not None)
+    for t in out or ():
+        if t._dtype is not input._dtype:
+            raise RuntimeError(
+                f"Expected out tensor to have dtype {input._dtype.name}, but got {t._dtype.name} "
+                "instead"
+            )
     pair = _amin(input, dim=dims, keepdim=keepdim), _amax(input, dim=dims, keepdim=keepdim)
     result = return_types.aminmax(*pair)
     return result if out is None else return_types.aminmax(*write_out(out, tuple(result)))

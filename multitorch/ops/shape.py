@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
+from multitorch.ops.apply import write_out
 from multitorch.ops.common import wrap_dim
 from multitorch.ops.op import Op
 from multitorch.ops.parts import _diagonal_shape, diagonal
@@ -88,8 +89,9 @@ def _fits(src: Any, shape: tuple[int, ...], message: str) -> None:
 
 
 def slice_scatter(
-    input: Any, src: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1
-) -> Any:
+    input: Any, src: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1, *,
+    out: Any = None,
+) -> Any:  # fmt: skip
     """Return a copy with `src` stored at `start:end:step` of one dimension."""
     shape = input._a.shape
     d = wrap_dim(dim, len(shape))
@@ -97,7 +99,8 @@ def slice_scatter(
     _fits(
         src, (*shape[:d], length, *shape[d + 1 :]), "expected src to have a size equal to the slice"
     )
-    return _slice_scatter(input, src.to(input._dtype), first, dim=d, length=length, step=step)
+    t = _slice_scatter(input, src.to(input._dtype), first, dim=d, length=length, step=step)
+    return t if out is None else write_out(out, t)
 
 
 def select_scatter(input: Any, src: Any, dim: int, index: int) -> Any:

@@ -116,7 +116,9 @@ def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False, *, out: A
     if not 1 <= k <= n:
         raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {d}")
     pair = return_types.kthvalue(*_kthvalue(input, k=k, dim=d, keepdim=keepdim))
-    return pair if out is None else return_types.kthvalue(*write_out(tuple(out), tuple(pair)))
+    if out is None:
+        return pair
+    return return_types.kthvalue(*write_out(tuple(out), tuple(pair), input))
 
 
 # --- unique values -------------------------------------------------------------------------------
@@ -230,15 +232,17 @@ def bucketize(
 
 
 def isin(
-    elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False
-) -> Any:
+    elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False,
+    out: Any = None,
+) -> Any:  # fmt: skip
     """Return which elements occur in `test_elements`."""
     if not isinstance(elements, dispatch.Tensor):
         elements = test_elements.new_full((), elements)
     test_elements = _value_tensor(elements, test_elements)
     d = promote_types(elements._dtype, test_elements._dtype)
     t = _isin(elements.to(d), test_elements.to(d))
-    return ~t if invert else t
+    t = ~t if invert else t
+    return t if out is None else write_out(out, t)
 
 
 # --- counting ------------------------------------------------------------------------------------

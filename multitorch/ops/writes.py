@@ -58,18 +58,29 @@ def copy_(self: Any, src: Any, non_blocking: bool = False) -> Any:
 def fill_(self: Any, value: Any) -> Any:
     """Set every element to one number, or to the element of a zero-dim tensor."""
     check_writable(self)
+    return commit(self, fill(self, value))
+
+
+def fill(input: Any, value: Any, *, out: Any = None) -> Any:
+    """Return a tensor like the input with every element set to one value.
+
+    >>> multitorch.fill(multitorch.ones(2), 3)
+    tensor([3., 3.])
+    """
     if isinstance(value, dispatch.Tensor):
         if value.ndim:
             raise RuntimeError(
                 "fill_ only supports 0-dimension value tensor but got tensor with "
                 f"{value.ndim} dimensions."
             )
-        value = value.to(self._dtype)
+        value = value.to(input._dtype)
     elif not isinstance(value, (int, float, complex, np.generic)):
         raise TypeError(f"fill_(): argument 'value' must be Number, not {type(value).__name__}")
-    elif isinstance(value, complex) and not self._dtype.is_complex:
-        raise RuntimeError(f"value cannot be converted to type {self._dtype.name} without overflow")
-    return commit(self, apply_general(_fill, (self, value), {}))
+    elif isinstance(value, complex) and not input._dtype.is_complex:
+        raise RuntimeError(
+            f"value cannot be converted to type {input._dtype.name} without overflow"
+        )
+    return apply_general(_fill, (input, value), {}, out)
 
 
 def zero_(self: Any) -> Any:
@@ -79,4 +90,4 @@ def zero_(self: Any) -> Any:
 
 
 METHODS: dict[str, Callable] = {"copy_": copy_, "fill_": fill_, "zero_": zero_}
-FUNCTIONS: dict[str, Callable] = {"fill_": fill_, "zero_": zero_}
+FUNCTIONS: dict[str, Callable] = {"fill": fill, "fill_": fill_, "zero_": zero_}

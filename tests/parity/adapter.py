@@ -34,7 +34,14 @@ def resolve(op: Op) -> Callable | None:
 
     A function of the database is run with `torch` bound to multitorch; any other op is found by name.
     """
-    found: Any = _lookup(op.name)
+    if isinstance(op.op, (torch._ops.OpOverload, torch._ops.OpOverloadPacket)):
+        return lookup(f"ops.aten.{op.name.removeprefix('torch.ops.aten.')}")
+    if isinstance(op.op, types.MethodDescriptorType):
+        return getattr(multitorch.Tensor, op.op.__name__, None)
+    if isinstance(op.op, types.BuiltinFunctionType) and op.op.__name__ != op.name:
+        return lookup(op.name) or lookup(op.op.__name__)
+    names = (op.name, f"{op.name}_", f"ops.aten.{op.name}")  # some only exist as in-place methods
+    found: Any = next((f for f in map(lookup, names) if f is not None), None)
     if found is None:
         return None
     if (getattr(op.op, "__module__", None) or "").startswith("torch.testing"):
@@ -42,7 +49,8 @@ def resolve(op: Op) -> Callable | None:
     return found if callable(found) else getattr(found, "__get__", None)
 
 
-def _lookup(name: str) -> Any:
+def lookup(name: str) -> Any:
+    """Return what PyTorch has at a dotted name, None if there is nothing."""
     found: Any = multitorch
     try:
         for part in name.split("."):
@@ -59,13 +67,17 @@ def counterpart(function: Any) -> Any:
     """
     if isinstance(function, functools.partial):
         return functools.partial(counterpart(function.func), *function.args, **function.keywords)
+    if isinstance(function, Op):  # what a database's function asks for its name
+        return function
     if isinstance(function, torch.nn.Module):
         return getattr(multitorch.nn, type(function).__name__)()
     if isinstance(function, types.FunctionType):
         if function.__module__.startswith("torch.testing"):
             return _rebind(function)
+        if function.__module__ == "torch._tensor":
+            return getattr(multitorch.Tensor, function.__name__)
         where = function.__module__.removeprefix("torch.").removeprefix("functional")
-        return _lookup(f"{where}.{function.__name__}".lstrip("."))
+        return lookup(f"{where}.{function.__name__}".lstrip("."))
     return getattr(multitorch.Tensor, function.__name__)
 
 
@@ -90,11 +102,17 @@ def _seeded(op: Callable, *args: Any, **kwargs: Any) -> Any:
 # --- values
 
 
-def to_multitorch(value: Any, device: str) -> Any:
-    """Return a sample's argument with its tensors, dtypes and devices replaced by multitorch's."""
+def to_multitorch(value: Any, device: str, memory: dict | None = None) -> Any:
+    """Return a sample's argument with its tensors, dtypes and devices replaced by multitorch's.
+
+    Tensors that share memory do so again: `memory` holds what was converted already.
+    """
+    memory = {} if memory is None else memory
     if isinstance(value, torch.Tensor):
-        t = _tensor(value.detach(), device)
-        return t.requires_grad_() if value.requires_grad else t
+        if id(value) not in memory:
+            t = _tensor(value.detach(), device, memory)
+            memory[id(value)] = t.requires_grad_() if value.requires_grad else t
+        return memory[id(value)]
     if isinstance(value, torch.dtype):
         return getattr(multitorch, str(value).removeprefix("torch."))
     if isinstance(value, torch.device):
@@ -104,25 +122,32 @@ def to_multitorch(value: Any, device: str) -> Any:
     if isinstance(value, torch.Size):
         return multitorch.Size(value)
     if isinstance(value, (list, tuple)):
-        return type(value)([to_multitorch(v, device) for v in value])
+        return type(value)([to_multitorch(v, device, memory) for v in value])
     if isinstance(value, dict):
-        moved = {k: to_multitorch(v, device) for k, v in value.items()}
+        moved = {k: to_multitorch(v, device, memory) for k, v in value.items()}
         return {**moved, "device": device} if moved.get("device") is not None else moved
     if isinstance(value, (types.FunctionType, torch.nn.Module)):
         return counterpart(value)
     return value
 
 
-def _tensor(t: torch.Tensor, device: str) -> Any:
+def _tensor(t: torch.Tensor, device: str, memory: dict) -> Any:
     """Return the same values; a part of a larger memory is a part of such a memory again."""
     if t.is_meta:
         dtype = to_multitorch(t.dtype, device)
         return multitorch.empty(tuple(t.shape), dtype=dtype, device="meta")
-    held = t.untyped_storage().nbytes() // t.element_size()
-    if held == t.numel() or t.is_conj() or t.is_neg():
+    if t.is_conj() or t.is_neg() or not t.numel():
         return multitorch.tensor(to_numpy(t), device=device)
-    whole = multitorch.tensor(to_numpy(t.as_strided((held,), (1,), 0)), device=device)
-    return whole.as_strided(tuple(t.shape), t.stride(), t.storage_offset())
+    place = (t.untyped_storage().data_ptr(), t.dtype)
+    held = t.untyped_storage().nbytes() // t.element_size()
+    if place not in memory:
+        if held == t.numel():
+            whole = multitorch.tensor(to_numpy(t), device=device)
+            if t.is_contiguous():
+                memory[place] = whole
+            return whole
+        memory[place] = multitorch.tensor(to_numpy(t.as_strided((held,), (1,), 0)), device=device)
+    return memory[place].detach().as_strided(tuple(t.shape), t.stride(), t.storage_offset())
 
 
 def to_numpy(t: torch.Tensor) -> np.ndarray:

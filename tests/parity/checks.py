@@ -18,6 +18,7 @@ from tests.parity.adapter import (
     Op,
     assert_same,
     counterpart,
+    lookup,
     resolve,
     to_multitorch,
     to_torch,
@@ -26,16 +27,20 @@ from tests.parity.adapter import (
 
 LISTED = 64
 """How many samples of an op are listed; the ones that run are spread evenly over these."""
-UNINITIALIZED = {"empty", "empty_like", "empty_strided", "new_empty"}
+UNINITIALIZED = {
+    "empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided",
+    "resize_",
+}  # fmt: skip
 TIES = {"sort": 0, "argsort": 0, "mode": 0, "topk": 1, "kthvalue": 1, "median": 0, "nanmedian": 0}
 """Ops that may return any of several equal elements, with the position of their dimension."""
 RANDOM = (
-    "bernoulli", "cauchy", "dropout", "dropout2d", "dropout3d", "exponential", "geometric",
-    "log_normal", "multinomial", "normal", "rand_like", "randint", "randint_like", "randn",
-    "randn_like", "rrelu", "uniform",
+    "bernoulli", "cauchy", "dropout", "dropout2d", "dropout3d", "exponential",
+    "fractional_max_pool2d", "fractional_max_pool3d", "geometric", "log_normal",
+    "multi_head_attention_forward", "multinomial", "normal", "rand_like", "randint",
+    "randint_like", "randn", "randn_like", "rrelu", "uniform",
 )  # fmt: skip
 """Endings of the names of ops that draw random numbers."""
-GAUGED = {"linalg.eig", "linalg.eigh", "linalg.svd", "svd"}
+GAUGED = {"linalg.eig", "linalg.eigh", "linalg.svd", "pca_lowrank", "svd", "svd_lowrank"}
 """Ops whose results are only fixed up to signs or phases, which the database takes away."""
 Samples = list[Any]
 
@@ -73,6 +78,11 @@ class Call:
         torch.manual_seed(3)
         return (function or self.op.op)(x, *args, **kwargs, **extra)
 
+    def expected_without_data(self) -> Any:
+        """Run PyTorch's function on its own device "meta"."""
+        x, args, kwargs = _on_meta(self.theirs)
+        return self.op.op(x, *args, **kwargs)
+
     def actual(self, function: Callable | None = None, **extra: Any) -> Any:
         """Run multitorch's function."""
         x, args, kwargs = self.ours
@@ -104,6 +114,15 @@ class Call:
         if not x.ndim or not index.numel():
             return index
         return x.gather(dim, index if index.ndim == x.ndim else index.unsqueeze(dim))
+
+
+def _on_meta(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("meta")
+    if isinstance(value, dict):
+        moved = {k: _on_meta(v) for k, v in value.items()}
+        return {**moved, "device": "meta"} if moved.get("device") is not None else moved
+    return type(value)(map(_on_meta, value)) if isinstance(value, (list, tuple)) else value
 
 
 def _zeros(value: Any) -> Any:
@@ -237,11 +256,67 @@ def out(op: Op, device: str, count: int) -> int:
     return ran
 
 
+def meta(op: Op, device: str, count: int) -> int:
+    """Check that device "meta" gives the shapes and dtypes of PyTorch's results, without data."""
+    ran = 0
+    for call in calls(op, "meta", _float(op), count):
+        expected = quietly(call.expected)
+        if expected is None or quietly(lambda c=call: c.expected_without_data()) is None:
+            continue
+        assert_same(_kinds(call.actual()), _kinds(expected))
+        ran += 1
+    return ran
+
+
+def _kinds(value: Any) -> Any:
+    """Return what is known of a result without its data, in a form that can be compared."""
+    if isinstance(value, (torch.Tensor, multitorch.Tensor)):
+        return f"{value.dtype}{list(value.shape)}"
+    return tuple(map(_kinds, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def dtypes(op: Op, device: str, count: int) -> int:
+    """Check the shapes and dtypes of results for every dtype whose values no other check sees."""
+    ran = 0
+    rest = set(op.supported_dtypes("cpu")) - {torch.complex32, *FORWARD}
+    for dtype in sorted(rest, key=str):
+        every = op.sample_inputs("cpu", dtype)
+        for sample in itertools.islice(every, 1 if count else None):  # the first: they are many
+            call = Call(op, sample, device)
+            expected = quietly(call.expected)
+            if expected is None:
+                continue
+            try:
+                actual = call.actual()
+            except Exception as e:
+                raise AssertionError(f"{dtype}: {type(e).__name__}: {e}") from e
+            assert _kinds(actual) == _kinds(expected), dtype
+            ran += 1
+    return ran
+
+
+def forms(op: Op, device: str, count: int) -> int:
+    """Check that an op is where PyTorch has it: as a function, a method, and in place."""
+    names = [op.name] if "." not in op.name else []
+    for name in [n for n in names if hasattr(torch.Tensor, n)]:
+        assert hasattr(multitorch.Tensor, name), f"no method Tensor.{name}"
+    for name in [n for n in names if hasattr(torch, n)]:
+        assert hasattr(multitorch, name), f"no function torch.{name}"
+    for name in [f"{n}_" for n in names if hasattr(torch.Tensor, f"{n}_")]:
+        assert hasattr(multitorch.Tensor, name), f"no method Tensor.{name}"
+    for alias in op.aliases:
+        where = alias.name.removeprefix("torch.")
+        assert lookup(where) is not None, f"no alias {where}"
+    return 1
+
+
 def errors(op: Op, device: str, count: int) -> int:
     """Check that bad inputs raise an exception of the same type."""
     ran = 0
     for error in op.error_inputs("cpu"):
-        call = Call(op, error.sample_input, device)
+        call = quietly(lambda e=error: Call(op, e.sample_input, device))
+        if call is None:  # an earlier refusal has left a tensor without memory
+            continue
         try:
             call.expected()
         except error.error_type:
@@ -324,7 +399,7 @@ def _derivatives(lib: Any, leaves: list, outputs: list, order: int, noise: list)
             noise.append(
                 [torch.randn_like(t).requires_grad_() if _on(t) else None for t in targets]
             )
-        weights = noise[level]
+        weights = [_beside(t, w) for t, w in zip(targets, noise[level], strict=True)]
         pairs = [(t, w) for t, w in zip(targets, weights, strict=True) if w is not None and _on(t)]
         if not pairs:
             return [None] * len(leaves)
@@ -335,6 +410,13 @@ def _derivatives(lib: Any, leaves: list, outputs: list, order: int, noise: list)
             leaves = leaves + [w for w in weights if w is not None]
             targets = grads
     return grads
+
+
+def _beside(t: Any, w: Any) -> Any:
+    """Return a weight on the device of what it multiplies: `to` may have moved that."""
+    if w is None or t is None or w.device == t.device:
+        return w
+    return w.detach().to(t.device).requires_grad_()
 
 
 def _on(t: Any) -> bool:
@@ -390,6 +472,9 @@ CHECKS: dict[str, tuple[Callable[[Op], Any], Callable[[Op, str, int], int]]] = {
     "inplace": (lambda op: op.get_inplace() is not None, inplace),
     "out": (lambda op: op.supports_out, out),
     "errors": (lambda op: op.error_inputs_func is not None, errors),
+    "dtypes": (lambda op: True, dtypes),
+    "forms": (lambda op: True, forms),
+    "meta": (lambda op: op.supported_dtypes("cpu"), meta),
 }
 """Property: (whether an op has it, the check)."""
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections import defaultdict
+from pathlib import Path
 
 import torch
 
@@ -23,6 +25,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--samples", type=int, default=3, help="samples per op; 0: all")
     parser.add_argument("--missing", action="store_true", help="list the ops that are not there")
     parser.add_argument("-v", action="store_true", help="print every failure")
+    parser.add_argument("--json", help="write the results to this file, for tests.parity.docs")
     return parser.parse_args()
 
 
@@ -42,6 +45,7 @@ def main() -> None:
     if options.missing:
         print("missing:", ", ".join(name_of(op) for op in op_db if op not in ops))
     total: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    results: dict[str, dict[str, str]] = defaultdict(dict)
     for name, (applies, _) in CHECKS.items():
         if not name.startswith(options.property):
             continue
@@ -50,12 +54,15 @@ def main() -> None:
             if not applies(op):
                 continue
             begun = time.perf_counter()
+            failure = ""
             try:
                 ran = run(name, op, options.device, options.samples)
             except Exception as error:
-                ran = -1
+                ran, failure = -1, f"{type(error).__name__}: {_line(error)}"
                 if options.v:
-                    print(f"{name} {name_of(op)}: {type(error).__name__}: {_line(error)}")
+                    print(f"{name} {name_of(op)}: {failure}")
+            if ran:
+                results[name_of(op)][name] = failure
             if options.v and time.perf_counter() - begun > 5:
                 print(f"{name} {name_of(op)}: took {time.perf_counter() - begun:.0f} s")
             total[name][0] += ran > 0
@@ -64,6 +71,8 @@ def main() -> None:
         print(
             f"{name:20} {passed:4} of {scope:4}  {time.perf_counter() - start:5.0f} s", flush=True
         )
+    if options.json:
+        Path(options.json).write_text(json.dumps({options.device: results}))
     print(f"{len(ops)} of the {len(op_db)} ops of the database exist; device {options.device}")
 
 

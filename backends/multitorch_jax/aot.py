@@ -1,0 +1,220 @@
+"""Compile a recorded graph for a TPU that need not be there, and read off what it would cost."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from multitorch.backend.ahead import Ahead
+from multitorch_jax.hlo import SCOPE, Program
+from multitorch_jax.jit import x64
+from multitorch_jax.topology import Chip, chip
+
+_NUMBERS = {bool: np.bool_, int: np.int64, float: np.float64, complex: np.complex64}
+"""What Python numbers are on a TPU, which has no complex128."""
+_NO_PROGRAM = "XLA has no program for it"
+
+
+class Job:
+    """One graph on its way to one chip."""
+
+    def __init__(self, world: Any, graph: Any, shapes: Mapping[int, Any], target: Chip) -> None:
+        self.world, self.graph, self.target = world, graph, target
+        self.shapes: dict[int, Any] = {n: _struct(s) for n, s in shapes.items()}
+        self.shapes |= {
+            n: _struct(k) for n, k in zip(graph.inputs, graph.input_keys, strict=True)
+        }
+        self.sharding = jax.sharding.SingleDeviceSharding(target.device)
+        self.host: dict[int, str] = {}
+        self._verdicts: dict[Any, str] = {}
+
+    # --- what the chip cannot do
+
+    def find_host_calls(self) -> None:
+        """Note the calls whose kernels run on the host whatever the device."""
+        for i, call in enumerate(self.graph.calls):
+            if getattr(getattr(self.world, call.name), "host", False):
+                self.host[i] = _NO_PROGRAM
+
+    def find_culprits(self) -> bool:
+        """Try call by call to find those that make the whole fail; return whether any does."""
+        before = len(self.host)
+        for i, call in enumerate(self.graph.calls):
+            if i not in self.host:
+                reason = self._verdict(call)
+                if reason:
+                    self.host[i] = reason
+        return len(self.host) > before
+
+    def _verdict(self, call: Any) -> str:
+        structs = _map(call.ins, self.shapes.get)
+        key = call.name, call.params, str(structs)
+        if key not in self._verdicts:
+            params = dict(call.params)
+            kernel = getattr(self.world, call.name)
+            try:
+                self._finish(self._jit(lambda *ins: kernel(*ins, **params)).lower(*structs))
+                self._verdicts[key] = ""
+            except Exception as error:
+                self._verdicts[key] = "" if _is_memory(error) else _first_line(error)
+        return self._verdicts[key]
+
+    def _finish(self, lowered: Any) -> Any:
+        # the compiler does not refuse this: it ends the process
+        if "complex<f64>" in lowered.as_text():
+            raise NotImplementedError("TPUs have no complex128")
+        return lowered.compile()
+
+    # --- the program
+
+    def _jit(self, function: Callable) -> Any:
+        return jax.jit(function, in_shardings=self.sharding, out_shardings=self.sharding)
+
+    def program(self) -> tuple[Callable, list[int], list[int]]:
+        """Return the graph without its calls on the host, and the numbers that come in and go out.
+
+        What the host computes comes in, what it computes from goes out.
+        """
+        calls, inputs = self.graph.calls, list(self.graph.inputs)
+        received = [n for i in sorted(self.host) for n in _numbers(calls[i].outs)]
+        sent = [n for i in sorted(self.host) for n in _numbers(calls[i].ins)]
+        given = {*inputs, *received}
+        wanted = [n for n in dict.fromkeys((*self.graph.outputs, *sent)) if n not in given]
+        numbers = [*inputs, *received]
+
+        def program(values: list[Any]) -> list[Any]:
+            env: dict[Any, Any] = dict(zip(numbers, values, strict=True))
+            for i, (name, ins, params, outs) in enumerate(calls):
+                if i in self.host:
+                    continue
+                with jax.named_scope(f"{SCOPE}{i}"):
+                    result = getattr(self.world, name)(*_map(ins, env.get), **dict(params))
+                if isinstance(outs, int):
+                    env[outs] = result
+                else:
+                    env.update(zip(outs, result, strict=True))
+            return [env[n] for n in wanted]
+
+        return program, numbers, wanted
+
+    def compile(self) -> Any:
+        """Return the compiled program, leaving to the host what the compiler cannot do."""
+        self.find_host_calls()
+        for _ in range(3):  # a call may fail to lower, and another to compile
+            program, numbers, _ = self.program()
+            try:
+                return self._finish(self._jit(program).lower([self.shapes[n] for n in numbers]))
+            except Exception as error:
+                if _is_memory(error) or not self.find_culprits():
+                    raise
+        raise RuntimeError("the TPU compiler fails on the program, but on none of its calls alone")
+
+
+def compile_ahead(
+    world: Any, graph: Any, *, topology: str, shapes: Mapping[int, tuple[Any, Any]]
+) -> Ahead:
+    """Compile a graph for one chip of a topology; `shapes` gives (shape, dtype) of its values."""
+    target = chip(topology)
+    job = Job(world, graph, shapes, target)
+    result = Ahead(
+        chip=target.device.device_kind, chips=target.count, capacity=target.generation.capacity
+    )
+    began = time.perf_counter()
+    with x64(True):
+        try:
+            _account(result, job.compile(), target)
+        except Exception as error:
+            if not _is_memory(error):
+                raise
+            _refused(result, job, str(error))
+    result.host = job.host
+    result.compile_seconds = time.perf_counter() - began
+    return result
+
+
+def _account(result: Ahead, compiled: Any, target: Chip) -> None:
+    """Fill in what the compiler says of a finished program."""
+    memory = compiled.memory_analysis()
+    result.argument_bytes = memory.argument_size_in_bytes
+    result.output_bytes = memory.output_size_in_bytes
+    result.alias_bytes = memory.alias_size_in_bytes
+    result.temporary_bytes = memory.temp_size_in_bytes
+    result.code_bytes = memory.generated_code_size_in_bytes
+    result.peak_bytes = getattr(memory, "peak_memory_in_bytes", 0) or (
+        result.argument_bytes + result.output_bytes - result.alias_bytes + result.temporary_bytes
+    )
+    cost = compiled.cost_analysis() or {}
+    cost = cost[0] if isinstance(cost, list) else cost
+    result.flops = max(cost.get("flops", 0.0), 0.0)
+    result.accessed_bytes = max(cost.get("bytes accessed", 0.0), 0.0)
+    generation = target.generation
+    program = Program(compiled.as_text(), generation.clock, generation.bandwidth)
+    result.operations = program.operations()
+    result.seconds = _seconds(cost.get("optimal_seconds", 0.0), result)
+
+
+def _seconds(told: float, result: Ahead) -> float:
+    """Return the compiler's seconds: operations that it cannot judge count as -1 in its sum."""
+    if told < 0:
+        told -= math.floor(told)
+    return told if 0 < told < 1 else sum(o.seconds for o in result.operations)
+
+
+def _refused(result: Ahead, job: Job, message: str) -> None:
+    """Fill in what is known of a program that does not fit."""
+    result.out_of_memory = message.partition(": ")[2] or message
+    program, numbers, _ = job.program()
+    given = [job.shapes[n] for n in numbers]
+    result.argument_bytes = sum(_size(s) for s in given)
+    result.output_bytes = sum(_size(s) for s in jax.eval_shape(program, given))
+    needed = re.search(r"\(([\d.]+)([KMGT]?)\) exceeds", message) or re.search(
+        r"Used ([\d.]+)([KMGT]?) of", message
+    )
+    known = result.argument_bytes + result.output_bytes
+    if needed:
+        unit = 1 << (10 * " KMGT".index(needed.group(2) or " "))
+        result.peak_bytes = int(float(needed.group(1)) * unit)
+    else:
+        result.peak_bytes = max(known, result.capacity + 1)
+    result.temporary_bytes = max(result.peak_bytes - known, 0)
+
+
+# --- small parts
+
+
+def _struct(key: Any) -> Any:
+    if isinstance(key, tuple):
+        return jax.ShapeDtypeStruct(key[0], key[1])
+    return jax.ShapeDtypeStruct((), _NUMBERS[key], weak_type=True)
+
+
+def _size(struct: Any) -> int:
+    return math.prod(struct.shape) * np.dtype(struct.dtype).itemsize
+
+
+def _map(value: Any, function: Callable) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_map(v, function) for v in value)
+    return None if value is None else function(value)
+
+
+def _numbers(value: Any) -> list[int]:
+    """List the numbers of values in a call's `ins` or `outs`."""
+    if isinstance(value, tuple):
+        return [n for v in value for n in _numbers(v)]
+    return [] if value is None else [value]
+
+
+def _is_memory(error: Exception) -> bool:
+    return "RESOURCE_EXHAUSTED" in str(error)
+
+
+def _first_line(error: Exception) -> str:
+    text = " ".join(str(error).split()).partition(": @ 0x")[0] or type(error).__name__
+    return text if len(text) <= 160 else text[:157] + "…"
