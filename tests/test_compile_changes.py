@@ -235,6 +235,42 @@ def test_arguments_that_are_one_tensor(dev):
     assert fast(x, x.view(3)).item() == 12.0 and x.tolist() == [2.0] * 3
 
 
+def test_a_view_made_between_the_calls_sees_the_write(dev):
+    state = mt.zeros(3, device=dev)
+    f = mt.compile(lambda: state.add_(1).sum())
+    for _ in range(WARM):
+        f()
+    assert f.skipped, f.why_recorded
+    views = [state[1:], state.detach(), state.view(3, 1)]
+    f()
+    for view in views:
+        assert set(view.flatten().tolist()) == {WARM + 1.0}
+
+
+def test_old_values_survive_the_donation_of_states(dev):
+    state = mt.zeros(3, device=dev)
+    f = mt.compile(lambda x: state.add_(x).sum())
+    x = mt.ones(3, device=dev)
+    w = mt.ones(3, device=dev, requires_grad=True)
+    for n in range(6):
+        product = (w * state).sum()  # keeps the state's value for its derivative
+        copy, total = state.clone(), f(x)
+        assert copy.tolist() == [float(n)] * 3 and total.item() == 3.0 * (n + 1)
+        assert product.item() == 3.0 * n
+    assert f.skipped, f.why_recorded
+    if dev == "jax":
+        assert f.donated == 1
+
+
+def test_programs_can_be_read(dev):
+    f = mt.compile(lambda x: (x @ x).sum())
+    with pytest.raises(RuntimeError, match="not been compiled yet"):
+        f.cost()
+    f(mt.ones(8, 8, device=dev))
+    assert "stablehlo.dot_general" in f.stablehlo and "HloModule" in f.hlo
+    assert f.cost()["flops"] >= 2 * 8**3
+
+
 def test_python_effects_happen_at_every_call(dev, capsys):
     calls: list[int] = []
     counter = {"n": 0}

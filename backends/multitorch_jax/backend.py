@@ -10,7 +10,9 @@ import numpy as np
 
 from multitorch.backend import Backend, RuleCall, World
 from multitorch.backend.collect import kernels
+from multitorch_jax.guard import guard, narrow, on_tpu, refuse_complex128
 from multitorch_jax.jit import eager, elementwise, x64
+from multitorch_jax.program import Program
 
 if TYPE_CHECKING:
     from multitorch.backend.ahead import Ahead
@@ -48,7 +50,10 @@ class JaxBackend(Backend):
     def __getattr__(self, name: str) -> Callable:
         if name.startswith("_"):
             raise AttributeError(name)
-        kernel = (elementwise if name in _ELEMENTWISE else eager)(getattr(self.trace, name))
+        plain = getattr(self.trace, name)
+        kernel = (elementwise if name in _ELEMENTWISE else eager)(plain)
+        if on_tpu():
+            kernel = guard(name, kernel, plain)
         self.__dict__[name] = kernel
         return kernel
 
@@ -67,6 +72,8 @@ class JaxBackend(Backend):
         return len(self.devices(type))
 
     def put(self, a: np.ndarray, *, type: str, index: int) -> Any:
+        if on_tpu():
+            refuse_complex128(a.dtype, "a tensor")
         with x64(True):
             # a copy: JAX may alias NumPy's memory, which a later in-place write would change
             return jax.device_put(np.array(a), self.devices(type)[index])
@@ -111,7 +118,11 @@ class JaxBackend(Backend):
         )
         compiled = self._rules.get(key)
         if compiled is None:
-            compiled = self._rules[key] = jax.jit(self._joint(op, saved, needs, meta))
+            rules = self._joint(op, saved, needs, meta)
+            compiled = jax.jit(rules)
+            if on_tpu():
+                compiled = guard(rules.__name__, compiled, rules)
+            self._rules[key] = compiled
         arrays = [s for s, static in zip(saved, statics, strict=True) if not static]
         with x64(True):
             return compiled(g, arrays)
@@ -129,21 +140,11 @@ class JaxBackend(Backend):
         rules.__name__ = f"{op.name}_backward"
         return rules
 
-    def compile(self, graph: Any, **options: Any) -> Callable[[Sequence[Any]], Sequence[Any]]:
+    def compile(self, graph: Any, **options: Any) -> Program:
         """Compile a recorded graph: its calls replayed over the kernels under one `jax.jit`."""
         dev = options["device"]
         target = self.devices(dev.type if dev.type in ("jax", "cuda", "tpu") else "jax")
-
-        def program(values: list[Any]) -> list[Any]:
-            return graph.replay(self.trace, values)
-
-        compiled = jax.jit(program)
-
-        def run(values: Sequence[Any]) -> Sequence[Any]:
-            with x64(True), jax.default_device(target[dev.ordinal]):
-                return compiled(list(values))
-
-        return run
+        return Program(self.trace, graph, target[dev.ordinal], options.get("donated", ()))
 
     def compile_ahead(
         self, graph: Any, *, topology: str, shapes: Mapping[int, tuple[Any, Any]]

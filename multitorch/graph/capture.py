@@ -105,7 +105,32 @@ class Compiled:
         self.why_recorded: str | None = None
         """Why calls are recorded rather than skipped, if something stands against it."""
         self.graph: Any = None
-        """The graph of the last call."""
+        """The graph of the last recording; printed as Python with the user's lines."""
+        self._latest: Any = None
+
+    @property
+    def stablehlo(self) -> str:
+        """The last compiled program as StableHLO, as it went to XLA."""
+        return self._program().stablehlo()
+
+    @property
+    def hlo(self) -> str:
+        """The last compiled program as XLA optimized it."""
+        return self._program().hlo()
+
+    def cost(self) -> dict[str, float]:
+        """Return XLA's account of the last compiled program: flops, and bytes by kind."""
+        return self._program().cost()
+
+    @property
+    def donated(self) -> int:
+        """How many states give their memory to the last compiled program's results."""
+        return len(self._program().donated)
+
+    def _program(self) -> Any:
+        if self._latest is None:
+            raise RuntimeError(f"{self._name} has not been compiled yet: call it once")
+        return self._latest
 
     @property
     def compiles(self) -> int:
@@ -190,7 +215,7 @@ class Compiled:
     def _end_audit(self, audit: Audit, args: tuple, recording: Recording, found: tuple) -> None:
         """Make a plan if this call and one before it show that the next can be skipped."""
         outputs, nodes, result = found
-        key = recording.graph.signature()
+        key = recording.graph.signature(), _replaced(recording, outputs)
         evidence = self._evidence.pop(key, None)
         try:
             if recording.segment:
@@ -234,15 +259,16 @@ class Compiled:
         self.graph = graph
         if not wanted:
             return None, {}
-        key = graph.signature()
+        donated = _replaced(recording, outputs)
+        key = graph.signature(), donated
         program = self._programs.get(key)
         if program is None:
-            program = self._compile(recording, key)
+            program = self._compile(recording, key, donated)
         values = dict(zip(graph.outputs, program(recording.values), strict=True))
         _deliver(outputs, nodes, values, recording)
         return program, values
 
-    def _compile(self, recording: Recording, key: Any) -> Callable:
+    def _compile(self, recording: Recording, key: Any, donated: tuple[int, ...]) -> Callable:
         """Compile a recording; its first run, which takes the time, is reported."""
         graph, backend = recording.graph, recording.dev.backend
         graph.labels = _labels(recording, _argument_names(self._function))
@@ -255,7 +281,7 @@ class Compiled:
             )
         if backend.compiles_with:
             backend = registry.backend(backend.compiles_with)
-        program = backend.compile(graph, device=recording.dev)
+        program = backend.compile(graph, device=recording.dev, donated=donated)
 
         def first_run(values: list[Any]) -> Any:
             began = time.perf_counter()
@@ -266,7 +292,7 @@ class Compiled:
             return results
 
         self._graphs.append(graph)
-        self._programs[key] = program
+        self._programs[key] = self._latest = program
         return first_run
 
     def _note(self, graph: Graph, why: str, seconds: float) -> None:
@@ -385,6 +411,18 @@ def _saved_symbols(tensors: list[Any]) -> list[Node]:
             found.append(node)
         stack += node.edges
     return found
+
+
+def _replaced(recording: Recording, outputs: list) -> tuple[int, ...]:
+    """List the inputs that are states which the program replaces: it may use their memory."""
+    if recording.dev.backend.mutable:
+        return ()
+    slots = {number: i for i, number in enumerate(recording.graph.inputs)}
+    changed = {id(t) for t, before, _ in outputs if before is not None and t._view is None}
+    found = {
+        slots[s.id] for t, _, s in recording.lifted.values() if id(t) in changed and s.id in slots
+    }
+    return tuple(sorted(found))
 
 
 def _replace(saved: Any, values: dict[int, Any], recording: Recording) -> Any:

@@ -11,6 +11,7 @@ nothing within reach (`Reach`) changed but the values of tensors and `.grad`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from sys import getrefcount
 from typing import Any
 
 import numpy as np
@@ -116,7 +117,7 @@ class Plan:
 
     def __init__(
         self, evidence: Evidence, args: Any, recording: Any, outputs: list, result: Any,
-        program: Callable,
+        program: Any,
     ) -> None:  # fmt: skip
         if not (evidence.reach.holds() and evidence.reach.modules_hold()):
             raise Unknown("the call changes Python objects that are older than it")
@@ -145,6 +146,11 @@ class Plan:
         """Find out where the inputs come from."""
         slots = {number: i for i, number in enumerate(recording.graph.inputs)}
         self.template = list(recording.values)
+        self.donated = getattr(self.program, "donated", ())
+        self.references = 4
+        """To a state's array: from its tensor, this plan, the list of values and the question."""
+        for slot in self.donated:
+            self.template[slot] = None
         self.args_at: list[tuple[int, int]] = []  # argument, slot
         self.states: list[Any] = []
         self.slots: list[int] = []
@@ -280,12 +286,22 @@ class Plan:
         values = self.template.copy()
         if not self._fill(values, given):
             return MISS
-        results = self.program(values)
+        results = self._run_program(values)
         self._deliver(results, given)
         fresh = _Fresh(results, self.dev)
         for t, grad in self.new_grads:
             t._grad = None if grad is None else fresh(self.born[id(grad)], None)
         return self.result(fresh, given)
+
+    def _run_program(self, values: list[Any]) -> Any:
+        """Run the program; give it the memory of states to which nobody else refers."""
+        if not self.donated:
+            return self.program(values)
+        for slot in self.donated:
+            if getrefcount(values[slot]) > self.references:
+                values[slot] = self.program.copy(values[slot])
+        self.arrays = [None] * len(self.states)
+        return self.program.consume(values)
 
     def _apart(self, given: list[Any], ids: set[int]) -> bool:
         """Whether no argument shares memory with another, or with what the program uses."""
@@ -295,7 +311,13 @@ class Plan:
         if len(set(bases)) != len(bases) and self.arg_writes:
             return False
         backend = self.dev.backend
-        if not backend.mutable or not (self.writes or self.arg_writes):
+        if not backend.mutable:
+            written = [
+                *(self.states[k] for _, k in self.writes),
+                *(given[k] for _, k in self.arg_writes),
+            ]
+            return not any(t._views and any(True for _ in live_views(t)) for t in written)
+        if not (self.writes or self.arg_writes):
             return True
         buffers = [id(backend.buffer(t._a)) for t in given]
         written = {id(backend.buffer(self.states[k]._a)) for _, k in self.writes}
