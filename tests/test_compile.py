@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -306,3 +309,17 @@ def test_meta_device_gives_shapes_and_dtypes():
     assert (x > 0).dtype == mt.bool and x.argmax(1).dtype == mt.int64
     with pytest.raises(NotImplementedError, match="no data"):
         y.tolist()
+
+
+@pytest.mark.parametrize("place", ["programs", ""])
+def test_programs_are_kept_on_disk(place, tmp_path):
+    code = (
+        "import jax, multitorch as mt; mt.ones(1, device='jax');"
+        "print(jax.config.jax_compilation_cache_dir)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"MULTITORCH_CACHE": str(tmp_path / place) if place else ""},
+        capture_output=True, text=True, check=True,
+    ).stdout.strip()  # fmt: skip
+    assert found == (str(tmp_path / place) if place else "None")

@@ -61,7 +61,7 @@ class Job:
             try:
                 self._finish(self._jit(lambda *ins: kernel(*ins, **params)).lower(*structs))
                 self._verdicts[key] = ""
-            except Exception as error:
+            except (NotImplementedError, jax.errors.JaxRuntimeError) as error:
                 self._verdicts[key] = "" if _is_memory(error) else _first_line(error)
         return self._verdicts[key]
 
@@ -110,7 +110,7 @@ class Job:
             program, numbers, _ = self.program()
             try:
                 return self._finish(self._jit(program).lower([self.shapes[n] for n in numbers]))
-            except Exception as error:
+            except (NotImplementedError, jax.errors.JaxRuntimeError) as error:
                 if _is_memory(error) or not self.find_culprits():
                     raise
         raise RuntimeError("the TPU compiler fails on the program, but on none of its calls alone")
@@ -129,7 +129,7 @@ def compile_ahead(
     with x64(True):
         try:
             _account(result, job.compile(), target)
-        except Exception as error:
+        except jax.errors.JaxRuntimeError as error:
             if not _is_memory(error):
                 raise
             _refused(result, job, str(error))

@@ -22,7 +22,7 @@ sinh, cosh, tanh, asinh, acosh, atanh = (
     jnp.sinh, jnp.cosh, jnp.tanh, jnp.arcsinh, jnp.arccosh, jnp.arctanh
 )  # fmt: skip
 atan2, hypot, nextafter = jnp.arctan2, jnp.hypot, jnp.nextafter
-logaddexp, logaddexp2 = jnp.logaddexp, jnp.logaddexp2
+logaddexp = jnp.logaddexp
 sigmoid = jax.nn.sigmoid
 
 
@@ -50,7 +50,7 @@ def _special(function: Callable) -> Callable:
     return kernel
 
 
-exp2 = _special(jnp.exp2)
+exp2, logaddexp2 = _special(jnp.exp2), _special(jnp.logaddexp2)
 
 
 erf, erfc, erfinv = _special(lax.erf), _special(lax.erfc), _special(lax.erf_inv)

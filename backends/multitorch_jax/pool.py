@@ -184,26 +184,29 @@ def avg_pool_backward(y: Array, *, size: Sizes, sizes: Sizes, **geometry: Any) -
     return pull(y)[0]
 
 
-def _adaptive_matrix(n: int, out: int, dtype: Any) -> np.ndarray:
+def _adaptive_matrix(n: int, out: int) -> np.ndarray:
     """Return the (out, n) matrix that takes the mean of each adaptive window."""
     i = np.arange(out)
     start, end = i * n // out, -(-(i + 1) * n // out)
     at = np.arange(n)
     inside = (at >= start[:, None]) & (at < end[:, None])
-    return (inside / (end - start)[:, None]).astype(dtype)
+    return inside / (end - start)[:, None]
 
 
 def _apply_matrices(x: Array, matrices: list[np.ndarray]) -> Array:
-    lead = x.ndim - len(matrices)
+    lead, dtype = x.ndim - len(matrices), x.dtype
+    if dtype.itemsize == 2:
+        x = x.astype(jnp.float32)  # only the result is rounded
     for axis, matrix in enumerate(matrices):
-        x = jnp.matmul(x.swapaxes(lead + axis, -1), matrix.T, precision=lax.Precision.HIGHEST)
+        matrix = matrix.T.astype(x.dtype)
+        x = jnp.matmul(x.swapaxes(lead + axis, -1), matrix, precision=lax.Precision.HIGHEST)
         x = x.swapaxes(lead + axis, -1)
-    return x
+    return x.astype(dtype)
 
 
 def adaptive_avg_pool(x: Array, *, size: Sizes, sizes: Sizes) -> Array:
-    return _apply_matrices(x, [_adaptive_matrix(n, o, x.dtype) for n, o in zip(sizes, size)])
+    return _apply_matrices(x, [_adaptive_matrix(n, o) for n, o in zip(sizes, size)])
 
 
 def adaptive_avg_pool_backward(y: Array, *, size: Sizes, sizes: Sizes) -> Array:
-    return _apply_matrices(y, [_adaptive_matrix(n, o, y.dtype).T for n, o in zip(sizes, size)])
+    return _apply_matrices(y, [_adaptive_matrix(n, o).T for n, o in zip(sizes, size)])
