@@ -154,7 +154,7 @@ def embedding(
     >>> embedding(multitorch.eye(2), multitorch.tensor([1, 0])).tolist()
     [[0.0, 1.0], [1.0, 0.0]]
     """
-    if sparse:
+    if sparse and weight.requires_grad:
         raise NotImplementedError("embedding: sparse gradients are not supported")
     if weight._a.ndim != 2:
         raise RuntimeError("'weight' must be 2-D")

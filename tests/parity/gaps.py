@@ -14,10 +14,6 @@ GAPS: dict[str, str] = {
         dtypes complex *
         dtypes view_as_complex *
     """,
-    "sparse tensors do not exist here": """
-        forward-float32 nn.functional.embedding cpu
-        forward-bfloat16 nn.functional.embedding cpu
-    """,
     "rounding: ours of single precision goes by doubles, or by another series": """
         forward-float32 matrix_exp *
         forward-complex64 matrix_exp *
@@ -53,8 +49,6 @@ GAPS: dict[str, str] = {
         meta index_put cpu
         meta linspace-tensor_overload cpu
         meta logspace-tensor_overload cpu
-        meta nn.functional.embedding cpu
-        meta nn.functional.embedding_bag cpu
         meta repeat_interleave cpu
     """,
     "XLA does not refuse an index that is out of range": """
