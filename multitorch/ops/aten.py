@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from multitorch.ops import apply as dispatch
+from multitorch.ops import families, native
+
 FUNCTIONS: dict[str, Callable] = {}
 
 
@@ -35,12 +38,20 @@ class Packet:
 def __getattr__(name: str) -> Packet:
     if name.startswith("__"):
         raise AttributeError(name)
-    import multitorch
-    from multitorch.ops import native
-
-    found = native.EVERY.get(name) or getattr(multitorch, name, None)
-    found = found or getattr(multitorch.nn.functional, name, None)
-    found = found or getattr(multitorch.Tensor, name, None)
+    found = native.EVERY.get(name) or _of_families(name) or getattr(dispatch.Tensor, name, None)
     if found is None:
         raise AttributeError(f"torch.ops.aten has no op {name!r}")
     return Packet(found)
+
+
+def _of_families(name: str) -> Callable | None:
+    modules = families.modules()
+    for module in modules:
+        found = getattr(module, "FUNCTIONS", {}).get(name)
+        if found is not None:
+            return found
+    for module in modules:  # what is public in torch.nn.functional only
+        found = vars(module).get(name)
+        if callable(found) and found.__module__ == module.__name__:
+            return found
+    return None

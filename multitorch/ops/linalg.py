@@ -197,7 +197,9 @@ def addbmm(
     out: Any = None,
 ) -> Tensor:  # fmt: skip
     """Return beta · input + alpha · the sum over the batch of (batch1 batch2)."""
-    return _plus(None, lambda x, y: bmm(x, y).sum(0, dtype=x._dtype))(input, batch1, batch2, beta, alpha, out)
+    return _plus(None, lambda x, y: bmm(x, y).sum(0, dtype=x._dtype))(
+        input, batch1, batch2, beta, alpha, out
+    )
 
 
 def addr(

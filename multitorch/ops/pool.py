@@ -256,9 +256,7 @@ def avg_pool2d(
     tensor([[[1., 1.],
              [1., 1.]]])
     """
-    t = _avg(
-        2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
-    )
+    t = _avg(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
     return t if out is None else write_out(out, t)
 
 
@@ -268,9 +266,7 @@ def avg_pool3d(
     *, out: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """Return the mean of each window over the last three dimensions."""
-    t = _avg(
-        3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
-    )
+    t = _avg(3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
     return t if out is None else write_out(out, t)
 
 

@@ -35,16 +35,17 @@ GROUPS: dict[str, tuple[str, ...]] = {
 OK, PART, NO, NONE = "✓", "part", "✗", "·"
 _START = f"{NONE} the op has no such property."
 Results = dict[str, dict[str, dict[str, str]]]
-"""Device: op: property: "" if it holds, else what was wrong."""
+"""Device and number of samples: op: property: "" if it holds, else what was wrong."""
 
 
 def read_results(paths: list[str]) -> Results:
     """Return the results in the files that the report wrote."""
     found: Results = {}
     for path in paths:
-        for device, ops in json.loads(Path(path).read_text()).items():
-            for op, properties in ops.items():
-                found.setdefault(device, {}).setdefault(op, {}).update(properties)
+        for device, kept in json.loads(Path(path).read_text()).items():
+            name = f"{device} ({kept['samples'] or 'all'} per op)"
+            for op, properties in kept["ops"].items():
+                found.setdefault(name, {}).setdefault(op, {}).update(properties)
     return found
 
 
@@ -118,13 +119,13 @@ def summary(results: Results) -> list[str]:
             scope = sum(n for m, n in marks.items() if m != NONE)
             if scope:
                 parts.append(f"{group} {marks[OK]} of {scope}")
-        lines.append(f"- `{device}`: {', '.join(parts)}")
+        lines.append(f"- {device}: {', '.join(parts)}")
     return lines
 
 
 def measured(results: Results) -> list[str]:
     """Return the part of the page that measurements make: the summary and the table."""
-    devices = " / ".join(f"`{d}`" for d in results)
+    devices = " / ".join(results)
     return [
         f"Where devices differ, a cell lists them in this order: {devices}.",
         "",
@@ -154,7 +155,7 @@ def page(body: list[str]) -> str:
             f"Of the {len(op_db)} entries of PyTorch's operator database (variants count), "
             f"{len(names)} exist here.",
             "",
-            "A few samples of each were compared with PyTorch, property by property: "
+            "Samples of each were compared with PyTorch, property by property: "
             f"{OK} all agree, {PART} some do, {NO} none does, {_START}",
             *body,
             "",

@@ -72,7 +72,8 @@ def main() -> None:
             f"{name:20} {passed:4} of {scope:4}  {time.perf_counter() - start:5.0f} s", flush=True
         )
     if options.json:
-        Path(options.json).write_text(json.dumps({options.device: results}))
+        kept = {"samples": options.samples, "ops": results}
+        Path(options.json).write_text(json.dumps({options.device: kept}))
     print(f"{len(ops)} of the {len(op_db)} ops of the database exist; device {options.device}")
 
 
