@@ -11,7 +11,7 @@ NAMES = (
     "creation", "ranges", "linalg", "triangular", "lu", "householder", "lstsq", "lobpcg",
     "matrix_functions", "activation", "conv", "pool", "norm", "rnn", "loss", "random", "transfer",
     "writes", "optim", "windows", "stft", "interpolate", "ctc", "grid", "copies", "native",
-    "segments", "storage", "histograms", "foreach", "aten",
+    "segments", "storage", "histograms", "foreach", "aten", "control",
 )  # fmt: skip
 
 
