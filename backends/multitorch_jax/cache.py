@@ -20,7 +20,7 @@ def folder() -> str:
 def keep_programs() -> None:
     """Let JAX keep what takes it over a second to compile, unless the user has chosen a folder."""
     place = folder()
-    if not place or jax.config.jax_compilation_cache_dir is not None:
+    if not place or getattr(jax.config, "jax_compilation_cache_dir", None) is not None:
         return
     try:
         Path(place).mkdir(parents=True, exist_ok=True)

@@ -87,7 +87,7 @@ def scatter_reduce(x, index, src, *, dim, reduce, include_self):
     start = x if include_self else x.at[where].set(_neutral(x.dtype, reduce))
     at = start.at[where]
     if x.dtype == jnp.bool_:
-        reduce = {"sum": "amax", "mean": "amax", "prod": "amin"}.get(reduce, reduce)
+        reduce = {"sum": "amax", "mean": "amax", "prod": "amin"}.get(reduce) or reduce
     out = {
         "sum": at.add, "mean": at.add, "prod": at.multiply, "amax": at.max, "amin": at.min
     }[reduce](src)  # fmt: skip

@@ -23,6 +23,7 @@ from multitorch.device import get_default_device
 from multitorch.graph.audit import Audit
 from multitorch.graph.reach import SCALARS, Reach, Unknown
 from multitorch.ops import apply as dispatch
+from multitorch.ops.creation import is_anchor
 from multitorch.ops.random_draw import key_of
 from multitorch.ops.view import live_views
 from multitorch.random import generator
@@ -165,6 +166,8 @@ class Plan:
             slot = slots.get(symbol.id)
             if slot is None or recording.values[slot] is not a:
                 raise Unknown("a tensor that shares memory with another")
+            if is_anchor(t):
+                continue
             if id(t) in self.given:
                 self.args_at.append((self.given[id(t)], slot))
             elif id(t) in redrawn:
@@ -254,11 +257,11 @@ class Plan:
             self._mark_fresh(value)
             at, node = self.born[id(value)], value._node
             return lambda fresh, given: fresh(at, node)
-        if kind is tuple or kind is list or isinstance(value, tuple) and hasattr(value, "_make"):
+        if kind is tuple or kind is list or hasattr(kind, "_make"):
             parts = [self._result_spec(v) for v in value]
-            make = kind._make if hasattr(kind, "_make") else kind
+            make = getattr(kind, "_make", kind)
             return lambda fresh, given: make([part(fresh, given) for part in parts])
-        if kind is dict:
+        if isinstance(value, dict) and kind is dict:
             entries = {k: self._result_spec(v) for k, v in value.items()}
             return lambda fresh, given: {k: part(fresh, given) for k, part in entries.items()}
         if value is None or isinstance(value, SCALARS):
