@@ -13,9 +13,13 @@ STEPS = 200
 
 
 def test_training_leaves_memory_flat(device):
-    objects, held = memory.measure(memory.make_step(device), STEPS)
-    assert objects == 0
-    assert held < 8 * 2**20, f"{held / 2**20:.1f} MiB more after {STEPS} steps"
+    step = memory.make_step(device)
+    grown = []
+    for _ in range(3):  # a leak shows every time; an allocator that asks for more memory, once
+        objects, held = memory.measure(step, STEPS)
+        assert objects == 0
+        grown.append(held / 2**20)
+    assert min(grown) < 8, f"{grown} MiB more after each {STEPS} steps"
 
 
 @pytest.mark.parametrize(
