@@ -18,11 +18,15 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 SECTIONS = [
     ("One eager op", "dispatch", []),
+    ("Ops at three sizes", "ops", []),
     ("One training step of the digits example", "digits_step", []),
+    ("One training step of five programs", "train", ["--chart", "benchmarks/train.png"]),
     ("Import", "imports", []),
     ("Memory of a training loop, NumPy", "memory", ["--device", "cpu"]),
     ("Memory of a training loop, JAX", "memory", ["--device", "jax"]),
 ]
+NOTES = {module: Path(__file__).parent / f"{module}_findings.md" for module in ("ops", "train")}
+"""What is to be said below the figures of a section."""
 INTRODUCTION = """\
 # Results
 
@@ -48,7 +52,8 @@ def section(title: str, module: str, flags: list[str]) -> str:
     done = subprocess.run(
         [sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
     )
-    return f"## {title}\n\n`python {' '.join(command)}`\n\n```\n{done.stdout.rstrip()}\n```\n"
+    part = f"## {title}\n\n`python {' '.join(command)}`\n\n```\n{done.stdout.rstrip()}\n```\n"
+    return f"{part}\n{NOTES[module].read_text()}" if module in NOTES else part
 
 
 def main() -> None:

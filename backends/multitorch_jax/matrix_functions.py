@@ -1,4 +1,4 @@
-"""Functions of square matrices: eigenvalues and the exponential."""
+"""Functions of square matrices: eigenvalues and the exponential. Distances of rows."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from jax import lax
 from jax.core import Tracer
 
+from multitorch_jax.guard import warn_of_host as _warn_of_host
 from multitorch_jax.jit import host
 
 Array = Any
@@ -29,6 +30,7 @@ def _on_host(x: Array, function: Callable, shapes: tuple) -> Any:
     if isinstance(x, Tracer):
         return jax.pure_callback(run, tuple([jax.ShapeDtypeStruct(s, dtype) for s in shapes]), x)
     (where,) = x.devices()
+    _warn_of_host("eig", where.platform)
     return tuple([jax.device_put(r, where) for r in run(x)])
 
 
@@ -92,3 +94,45 @@ def _pade(x: Array, coefficients: tuple[int, ...]) -> Array:
         odd = odd + power * (coefficients[k + 1] / scale)
     odd = x @ odd
     return jnp.linalg.solve(even - odd, even + odd)
+
+
+# --- distances -----------------------------------------------------------------------------------
+
+
+def pair_distances(x: Array, y: Array, *, p: float) -> Array:
+    """Return the p-norm distances of all pairs of rows."""
+
+    def at_once(x: Array, y: Array) -> Array:
+        return _finished(_total(_power(x[..., :, None, :] - y[..., None, :, :], p), -1, p), p)
+
+    def by_columns(x: Array, y: Array) -> Array:
+        """Add one column after the other: XLA does not vectorize the sum for CPUs."""
+
+        def add(k: Array, total: Array) -> Array:
+            part = _power(x[..., :, None, k] - y[..., None, :, k], p)
+            return jnp.maximum(total, part) if p == np.inf else total + part
+
+        start = jnp.zeros((*x.shape[:-1], y.shape[-2]), x.dtype)
+        return _finished(lax.fori_loop(0, x.shape[-1], add, start), p)
+
+    if not x.shape[-1]:
+        return jnp.zeros((*x.shape[:-1], y.shape[-2]), x.dtype)
+    return lax.platform_dependent(x, y, cpu=by_columns, default=at_once)
+
+
+def _power(x: Array, p: float) -> Array:
+    if p == 0:
+        return (x != 0).astype(x.dtype)
+    if p == 2:
+        return x * x
+    return jnp.abs(x) if p in (1, np.inf) else jnp.abs(x) ** p
+
+
+def _total(x: Array, dim: int, p: float) -> Array:
+    return x.max(dim) if p == np.inf else x.sum(dim)
+
+
+def _finished(total: Array, p: float) -> Array:
+    if p == 2:
+        return jnp.sqrt(total)
+    return total if p in (0, 1, np.inf) else total ** (1 / p)

@@ -46,7 +46,6 @@ def spread_rows(g: Array, index: Array, weight: Array, *, count: int) -> Array:
 def match_rows(g: Array, rows: Array, index: Array) -> Array:
     """Return g[p] · rows[index[p, k]]."""
     columns = [
-        (jnp.take(rows, index[:, k], axis=0, mode="clip") * g).sum(1)
-        for k in range(index.shape[1])
+        (jnp.take(rows, index[:, k], axis=0, mode="clip") * g).sum(1) for k in range(index.shape[1])
     ]
     return jnp.stack(columns, 1)

@@ -40,9 +40,7 @@ _ERF = tuple(
 )  # fmt: skip
 """P with erf(x) = tanh(x P(x²)) to 1e-7, fitted to atanh(erf(x)) / x for x up to 4. P is positive
 and rises beyond."""
-_ERF_OF_ROOT_HALF = tuple(
-    np.float32(float(c) * 0.5 ** (k + 0.5)) for k, c in enumerate(_ERF)
-)
+_ERF_OF_ROOT_HALF = tuple(np.float32(float(c) * 0.5 ** (k + 0.5)) for k, c in enumerate(_ERF))
 
 
 def erf(x: Array, out: Array, *, of_root_half: bool = False) -> Array:

@@ -21,6 +21,7 @@ Array = Any
 Sizes = tuple[int, ...]
 Pads = tuple[tuple[int, int], ...]
 _CHUNK = 1 << 23  # bytes of columns
+_LONG = 1 << 11  # from how many positions on a call for each channel costs little
 _WASTE = 1.8  # how many times more positions the flat form may compute
 
 
@@ -147,6 +148,11 @@ def convolution(
     n, channels = x.shape[:2]
     outs = w.shape[0]
     y = np.empty((n, outs, *plan.out), dtype)
+    long = n * _prod(plan.out) >= _LONG
+    if long and plan.flat and 1 < groups == channels == outs and not plan.plain:
+        for part in plan.chunks(n, channels, x.itemsize):
+            _depthwise(plan, x[part], w.reshape(channels, -1), b, y[part])
+        return y
     rows = w.reshape(groups, outs // groups, -1)
     for part in plan.chunks(n, channels, x.itemsize):
         count = part.stop - part.start
@@ -162,6 +168,24 @@ def convolution(
             shift = b.reshape(-1, *(1,) * len(plan.out))
             np.add(product_.swapaxes(0, 1), shift, out=y[part], casting="unsafe")
     return y
+
+
+def _depthwise(plan: _Plan, x: Array, w: Array, b: Array, y: Array) -> None:
+    """Fill y with one filter for each channel: shifted products summed, with no columns."""
+    n, channels = x.shape[:2]
+    whole, padded = plan.buffer(channels, n, x.dtype)
+    padded[(slice(None), slice(None), *plan.inside)] = x.swapaxes(0, 1)
+    count = n * _prod(plan.padded)
+    indices = itertools.product(*map(range, plan.kernel))
+    starts = [sum(i * d * s for i, d, s in zip(k, plan.dilation, plan.steps)) for k in indices]
+    total, part = np.empty(count, x.dtype), np.empty(count, x.dtype)
+    valid = total.reshape(n, *plan.frame)[plan.valid[1:]]
+    for c, row in enumerate(whole):
+        total[:] = 0 if b is None else b[c]
+        for at, factor in zip(starts, w[c]):
+            np.multiply(row[at : at + count], factor, part)
+            np.add(total, part, total)
+        y[:, c] = valid
 
 
 def conv_input_grad(

@@ -96,7 +96,8 @@ def sgd_momentum_step(p, g, buf, lr, momentum, rate, weight_decay, *, nesterov, 
 
 def _adam(blocks, count: float, hyper: tuple, maximize: bool, decoupled: bool) -> None:
     """Take Adam's step on blocks of (p, g, m, v, the moment to divide by, scratch)."""
-    lr, rate1, rate2, eps, weight_decay = map(float, hyper)
+    lr, rate1, rate2, eps = map(float, hyper[:4])
+    weight_decay = float(hyper[4] or 0)
     root = _math.sqrt(_bias_correction(count, rate2))
     size = lr * root / _bias_correction(count, rate1)
     for x, grad, m, v, top, t in blocks:

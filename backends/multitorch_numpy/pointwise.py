@@ -218,6 +218,7 @@ def clamp_max(x: Array, max: Array) -> Array:
     """Return the smaller of x and a bound."""
     return x.clip(-np.inf, max) if max.__class__ is float and _is_large(x) else np.minimum(x, max)
 
+
 # --- sign and magnitude --------------------------------------------------------------------------
 
 abs = np.absolute

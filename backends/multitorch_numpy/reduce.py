@@ -281,8 +281,24 @@ def _running(accumulate: Any, x: Array, dim: int) -> Array:
     wide = _accumulator(x.dtype)
     if not x.ndim:
         return np.array(x, wide if x.dtype.kind in "biu" else x.dtype)
+    if dim < x.ndim - 1 and wide is x.dtype and x.size and x.shape[-1] >= _WIDE:
+        return _running_rows(accumulate, x, dim)
     out = accumulate(x, dim, wide)
     return out if x.dtype.kind in "biu" else out.astype(x.dtype, copy=False)
+
+
+_WIDE = 64
+
+
+def _running_rows(accumulate: Any, x: Array, dim: int) -> Array:
+    """Go row by row where rows are wide, each a vectorized step; `accumulate` goes by elements."""
+    step = np.add if accumulate == np.add.accumulate else np.multiply
+    out = np.array(x, order="C")
+    lanes = out.reshape(-1, x.shape[dim], math.prod(x.shape[dim + 1 :]))
+    for lane in lanes:
+        for i in range(1, len(lane)):
+            step(lane[i - 1], lane[i], lane[i])
+    return out
 
 
 def _accumulator(dtype: np.dtype) -> Any:

@@ -170,3 +170,18 @@ def geqrf(x: Array) -> tuple[Array, Array]:
     """Return R above the Householder vectors, and their factors tau."""
     packed, tau = np.linalg.qr(x, "raw")
     return np.ascontiguousarray(packed.swapaxes(-1, -2)), tau
+
+
+def min_norm_solve(x: Array, y: Array, rcond: Array) -> tuple[Array, Array]:
+    """Return the least squares solution of least norm and the ranks, by pivoted QR factors."""
+    solve, size = _lapack("gelsy", x.dtype.char), _lapack("gelsy_lwork", x.dtype.char)
+    m, n = x.shape[-2:]
+    rank = np.zeros(x.shape[:-2], np.int64)
+    out = np.zeros((*x.shape[:-2], max(m, n), y.shape[-1]), x.dtype)
+    out[..., :m, :] = y
+    if out.size and x.size:
+        work = int(size(m, n, y.shape[-1], rcond)[0].real)
+        for i in np.ndindex(x.shape[:-2]):
+            free = np.zeros((n, 1), np.int32)
+            _, out[i], _, rank[i], _ = solve(x[i], out[i], free, rcond, work)
+    return out[..., :n, :], rank

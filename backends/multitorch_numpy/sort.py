@@ -72,6 +72,48 @@ def _tail(x: Array, k: int, dim: int) -> Array:
     return x[(slice(None),) * dim + (slice(x.shape[dim] - k, None),)]
 
 
+def kthvalue(x: Array, *, k: int, dim: int, keepdim: bool) -> tuple[Array, Array]:
+    """Return the k-th smallest elements along a dimension, and the first indices of them."""
+    if not x.ndim:
+        return np.array(x), np.zeros((), np.int64)
+    wide = _sortable(x)
+    values = _pick(np.partition(wide, k - 1, dim), k - 1, dim)
+    return _with_places(x, wide, values, dim, keepdim)
+
+
+def median(x: Array, *, dim: int, keepdim: bool, ignore_nan: bool) -> tuple[Array, Array]:
+    """Return the lower medians along a dimension, and the first indices of them."""
+    if not x.ndim:
+        return np.array(x), np.zeros((), np.int64)
+    wide = _sortable(x)
+    k = (x.shape[dim] - 1) // 2
+    values = _pick(np.partition(wide, k, dim), k, dim)
+    if x.dtype.kind in "fV":
+        missing = np.isnan(wide)
+        if missing.any():
+            valid = x.shape[dim] - np.add.reduce(missing, dim, keepdims=True)
+            middle = np.maximum((valid - 1) // 2, 0)
+            at = middle if ignore_nan else np.where(valid < x.shape[dim], valid, middle)
+            values = np.take_along_axis(np.sort(wide, dim), at, dim)
+    return _with_places(x, wide, values, dim, keepdim)
+
+
+def _pick(x: Array, i: int, dim: int) -> Array:
+    return x[(slice(None),) * dim + (slice(i, i + 1),)]
+
+
+def _with_places(x: Array, wide: Array, values: Array, dim: int, keepdim: bool) -> tuple:
+    """Return one value of each lane, and where it stands first."""
+    found = wide == values
+    if x.dtype.kind in "fV":
+        gone = np.isnan(values)
+        if gone.any():
+            found |= gone & np.isnan(wide)
+    places = found.argmax(dim, keepdims=True)
+    pair = values.astype(x.dtype, copy=False), places
+    return pair if keepdim else tuple([t.squeeze(dim) for t in pair])
+
+
 # --- unique values -------------------------------------------------------------------------------
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from multitorch_numpy import blocks as _blocks
+
 Array = Any
 
 
@@ -34,7 +36,7 @@ def _special(name: str) -> Callable:
     return kernel
 
 
-erf, erfc, erfinv, erfcx = _special("erf"), _special("erfc"), _special("erfinv"), _special("erfcx")
+erfc, erfinv, erfcx = _special("erfc"), _special("erfinv"), _special("erfcx")
 lgamma, digamma = _special("gammaln"), _special("digamma")
 i0, i0e, i1, i1e = _special("i0"), _special("i0e"), _special("i1"), _special("i1e")
 ndtri, log_ndtr, zeta = _special("ndtri"), _special("log_ndtr"), _special("zeta")
@@ -44,6 +46,19 @@ bessel_j0, bessel_j1, bessel_y0, bessel_y1 = (
 )  # fmt: skip
 modified_bessel_k0, modified_bessel_k1 = _special("k0"), _special("k1")
 scaled_modified_bessel_k0, scaled_modified_bessel_k1 = _special("k0e"), _special("k1e")
+
+
+_wide_erf = _special("erf")
+
+
+def erf(x: Array) -> Array:
+    """Return the error function."""
+    return _single_erf(x) if x.dtype.char == "f" else _wide_erf(x)
+
+
+@_blocks.in_blocks
+def _single_erf(out: Array, x: Array) -> None:
+    _blocks.erf(x, out)
 
 
 def polygamma(x: Array, *, n: int) -> Array:

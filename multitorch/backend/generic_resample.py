@@ -1,10 +1,16 @@
-"""Generic bodies of interpolation."""
+"""Generic bodies of interpolation, and of sampling at points that a grid gives."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
+from math import prod
 from typing import Any
 
+import numpy as np
+
 Array = Any
+_INT = np.dtype(np.int64)
 
 
 def resample(
@@ -18,3 +24,247 @@ def resample(
     read = F.reshape(read, shape=(*lead, size, taps, *rest))
     weight = F.reshape(weight, shape=(size, taps, *(1 for _ in rest)))
     return F.sum(read * weight, dim=(dim + 1,), keepdim=False)
+
+
+# --- mixtures of rows ----------------------------------------------------------------------------
+
+
+def mix_rows(F: Any, rows: Array, index: Array, weight: Array) -> Array:
+    """Σ_k weight[p, k] rows[index[p, k]]: (R, C), (P, K), (P, K) → (P, C)."""
+    return F.sum(_read(F, rows, index) * _column(F, weight), dim=(1,), keepdim=False)
+
+
+def spread_rows(F: Any, g: Array, index: Array, weight: Array, *, count: int) -> Array:
+    """The transpose of `mix_rows`: add weight[p, k] g[p] to row index[p, k] of `count`."""
+    points, taps = index.shape
+    parts = F.reshape(g, shape=(points, 1, g.shape[1])) * _column(F, weight)
+    parts = F.reshape(parts, shape=(points * taps, g.shape[1]))
+    zeros = F.new_zeros(g, shape=(count, g.shape[1]))
+    return F.index_add(zeros, F.reshape(index, shape=(points * taps,)), parts, dim=0)
+
+
+def match_rows(F: Any, g: Array, rows: Array, index: Array) -> Array:
+    """g[p] · rows[index[p, k]], the derivative of `mix_rows` by its weights: (P, K)."""
+    g = F.reshape(g, shape=(g.shape[0], 1, g.shape[1]))
+    return F.sum(_read(F, rows, index) * g, dim=(2,), keepdim=False)
+
+
+def _read(F: Any, rows: Array, index: Array) -> Array:
+    found = F.index_select(rows, F.reshape(index, shape=(prod(index.shape),)), dim=0)
+    return F.reshape(found, shape=(*index.shape, rows.shape[1]))
+
+
+def _column(F: Any, x: Array) -> Array:
+    return F.reshape(x, shape=(*x.shape, 1))
+
+
+# --- grids ---------------------------------------------------------------------------------------
+
+
+class _Taps:
+    """The pixels along one dimension that count for every point.
+
+    `places`: their numbers, floating point; `weights`, and a function that gives `slopes`, the
+    derivatives of the weights by the grid: None for the nearest pixel.
+    """
+
+    def __init__(self, places: list, weights: Any = None, slopes: Any = None) -> None:
+        self.places, self.weights, self.slopes = places, weights, slopes
+
+
+def _taps(F: Any, x: Array, n: int, mode: str, padding: str, align: bool) -> _Taps:
+    scale = (n - 1) / 2 if align else n / 2
+    at = (x + 1) * scale if align else ((x + 1) * n - 1) / 2
+    if mode == "bicubic":
+        first = F.floor(at)
+        places = [_padded(F, first + k, n, padding, align)[0] for k in (-1, 0, 1, 2)]
+        return _Taps(places, *_cubic(at - first, scale))
+    at, turn = _padded(F, at, n, padding, align)
+    if mode == "nearest":
+        return _Taps([F.round(at)])
+    first = F.floor(at)
+    part = at - first
+
+    def slopes() -> list:
+        slope = (x * 0 + 1 if turn is None else turn) * scale
+        return [-slope, slope]
+
+    return _Taps([first, first + 1], [1 - part, part], slopes)
+
+
+def _padded(F: Any, at: Array, n: int, padding: str, align: bool) -> tuple[Array, Any]:
+    """Bring pixel numbers into the image; return also the derivative, None for 1."""
+    turn: Any = None
+    if padding == "zeros":
+        return at, turn
+    if padding == "reflection":
+        at, turn = _reflected(F, at, n, align)
+    inside = F.logical_and(F.gt(at, 0), F.lt(at, n - 1))
+    at = F.where(F.le(at, 0), 0.0, F.where(F.ge(at, n - 1), float(n - 1), at))
+    return at, F.where(inside, at * 0 + 1 if turn is None else turn, 0.0)
+
+
+def _reflected(F: Any, at: Array, n: int, align: bool) -> tuple[Array, Array]:
+    """Reflect what lies outside at the borders: the outer pixels' centers, or their edges."""
+    low, span = (0.0, n - 1) if align else (-0.5, n)
+    if not span:
+        return at * 0.0, at * 0.0
+    before = F.lt(at, low)
+    away = F.where(before, low - at, at - low)
+    rest = F.fmod(away, span)
+    even = F.eq(F.fmod(F.floor(away / span), 2), 0)
+    one = at * 0 + 1
+    turn = F.where(before, -one, one)
+    return F.where(even, rest + low, span + low - rest), F.where(even, turn, -turn)
+
+
+_A = -0.75  # the free parameter of the cubic kernel
+
+
+def _cubic(part: Array, scale: float) -> tuple[list, Callable[[], list]]:
+    """Return the weights of the four neighbors, and a function that gives the derivatives."""
+
+    def slopes() -> list:
+        before = [_far_slope(part + 1) * scale, _near_slope(part) * scale]
+        return [*before, _near_slope(1 - part) * -scale, _far_slope(2 - part) * -scale]
+
+    return [_far(part + 1), _near(part), _near(1 - part), _far(2 - part)], slopes
+
+
+def _near(x: Array) -> Array:
+    return ((_A + 2) * x - (_A + 3)) * x * x + 1
+
+
+def _near_slope(x: Array) -> Array:
+    return (3 * (_A + 2) * x - 2 * (_A + 3)) * x
+
+
+def _far(x: Array) -> Array:
+    return ((_A * x - 5 * _A) * x + 8 * _A) * x - 4 * _A
+
+
+def _far_slope(x: Array) -> Array:
+    return (3 * _A * x - 10 * _A) * x + 8 * _A
+
+
+class _Lookup:
+    """Which rows of pixels, one after another over the batch, each point reads.
+
+    `index` (P, K) has a column for each combination of taps. What lies outside reads a row of
+    zeros behind the last pixel.
+    """
+
+    def __init__(self, F: Any, grid: Array, shape: tuple, mode: str, padding: str, align: bool):
+        batch, _, *sizes = shape
+        self.F, self.rank, self.count = F, len(sizes), prod(sizes)
+        points = prod(grid.shape[1:-1])
+        flat = F.reshape(grid, shape=(batch * points, self.rank))
+        self.taps = [
+            _taps(F, F.select(flat, self.rank - 1 - d, dim=1), n, mode, padding, align)
+            for d, n in enumerate(sizes)
+        ]
+        own = F.reshape(F.iota(grid, size=batch, dtype=_INT), shape=(batch, 1)) * self.count
+        own = F.reshape(F.expand(own, shape=(batch, points)), shape=(batch * points,))
+        self.inside = [
+            [F.logical_and(F.ge(p, 0), F.le(p, n - 1)) for p in taps.places]
+            for taps, n in zip(self.taps, sizes)
+        ]
+        steps = [prod(sizes[d + 1 :]) for d in range(self.rank)]
+        places = [
+            [F.cast(F.clamp(p, 0.0, float(n - 1)), dtype=_INT) * step for p in taps.places]
+            for taps, n, step in zip(self.taps, sizes, steps)
+        ]
+        places[0] = [place + own for place in places[0]]
+        self.index = self._stack([self._row(c, i, batch) for c, i in self._corners(places)])
+
+    def _corners(self, parts: list) -> Any:
+        """Yield one part for each dimension, with whether they are inside, for every corner."""
+        return zip(itertools.product(*parts), itertools.product(*self.inside), strict=True)
+
+    def _row(self, places: Any, inside: Any, batch: int) -> Array:
+        ok, row = inside[0], places[0]
+        for other_ok, other in zip(inside[1:], places[1:]):
+            ok, row = self.F.logical_and(ok, other_ok), row + other
+        return self.F.where(ok, row, batch * self.count)
+
+    def _stack(self, columns: list) -> Array:
+        return self.F.stack(*columns, dim=1)
+
+    def _products(self, factors: list) -> Array:
+        """Return the products of one factor for each dimension, 0 outside: (P, K)."""
+        masked = [
+            [self.F.where(ok, f, 0.0) for f, ok in zip(column, inside)]
+            for column, inside in zip(factors, self.inside)
+        ]
+        columns = []
+        for first, *others in itertools.product(*masked):
+            for other in others:
+                first = first * other
+            columns.append(first)
+        return self._stack(columns)
+
+    def weights(self) -> Array:
+        """Return the share of every pixel."""
+        return self._products([taps.weights for taps in self.taps])
+
+    def slopes(self, d: int) -> Array:
+        """Return the derivatives of the shares by the grid's coordinate along a dimension."""
+        return self._products(
+            [taps.slopes() if i == d else taps.weights for i, taps in enumerate(self.taps)]
+        )
+
+
+def _rows(F: Any, x: Array) -> Array:
+    """Return (N, C, …) as (N ·…, C)."""
+    batch, channels, *sizes = x.shape
+    x = F.permute(F.reshape(x, shape=(batch, channels, prod(sizes))), dims=(0, 2, 1))
+    return F.reshape(x, shape=(batch * prod(sizes), channels))
+
+
+def _pixel_rows(F: Any, x: Array) -> Array:
+    """Return the pixels of images as rows, and one of zeros behind them."""
+    return F.cat(_rows(F, x), F.new_zeros(x, shape=(1, x.shape[1])), dim=0)
+
+
+def _images(F: Any, rows: Array, batch: int, sizes: tuple) -> Array:
+    """Return (N ·…, C) as (N, C, …)."""
+    channels = rows.shape[1]
+    rows = F.permute(F.reshape(rows, shape=(batch, prod(sizes), channels)), dims=(0, 2, 1))
+    return F.reshape(rows, shape=(batch, channels, *sizes))
+
+
+def grid_sample(F: Any, x: Array, grid: Array, *, mode: str, padding: str, align: bool) -> Array:
+    """Sample images (N, C, …) at points (N, …, rank), coordinates from -1 to 1, x first."""
+    at = _Lookup(F, grid, x.shape, mode, padding, align)
+    rows = _pixel_rows(F, x)
+    if mode == "nearest":
+        found = F.index_select(rows, F.select(at.index, 0, dim=1), dim=0)
+    else:
+        found = F.mix_rows(rows, at.index, at.weights())
+    return _images(F, found, x.shape[0], tuple(grid.shape[1:-1]))
+
+
+def grid_sample_backward(
+    F: Any, g: Array, x: Array, grid: Array, *, mode: str, padding: str, align: bool,
+    needs: tuple[bool, bool],
+) -> tuple[Array, Array]:  # fmt: skip
+    """The gradients of `grid_sample` by the images and by the grid; any number if not needed."""
+    at = _Lookup(F, grid, x.shape, mode, padding, align)
+    rows = _rows(F, g)
+    dx = dgrid = F.new_zeros(g, shape=())
+    if needs[0]:
+        count = x.shape[0] * at.count
+        if mode == "nearest":
+            zeros = F.new_zeros(g, shape=(count + 1, x.shape[1]))
+            spread = F.index_add(zeros, F.select(at.index, 0, dim=1), rows, dim=0)
+        else:
+            spread = F.spread_rows(rows, at.index, at.weights(), count=count + 1)
+        spread = F.slice(spread, 0, dim=0, length=count, step=1)
+        dx = _images(F, spread, x.shape[0], tuple(x.shape[2:]))
+    if needs[1] and mode == "nearest":
+        dgrid = F.new_zeros(grid, shape=tuple(grid.shape))
+    elif needs[1]:
+        matches = F.match_rows(rows, _pixel_rows(F, x), at.index)
+        parts = [F.sum(matches * at.slopes(d), dim=(1,), keepdim=False) for d in range(at.rank)]
+        dgrid = F.reshape(F.stack(*reversed(parts), dim=1), shape=tuple(grid.shape))
+    return dx, dgrid

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 Array = Any
+_INT = np.dtype(np.int64)
 
 
 def _rows(F: Any, x: Array, index: Array) -> Array:
@@ -78,3 +81,13 @@ def triangular_part(F: Any, x: Array, *, upper: bool, unitriangular: bool) -> Ar
     if upper:
         return F.triu(x, diagonal=int(unitriangular))
     return F.tril(x, diagonal=-int(unitriangular))
+
+
+def min_norm_solve(F: Any, x: Array, y: Array, rcond: Array) -> tuple[Array, Array]:
+    """The least squares solution of least norm, and the ranks: small singular values count as 0."""
+    u, s, vh = F.svd(x, full=False)
+    last = len(s.shape) - 1
+    kept = F.gt(s, F.amax(s, dim=(last,), keepdim=True) * rcond)
+    inverse = F.where(kept, 1 / F.where(kept, s, 1), 0)
+    inner = F.matmul_tn(u, y) * F.reshape(inverse, shape=(*s.shape, 1))
+    return F.matmul_tn(vh, inner), F.sum(F.cast(kept, dtype=_INT), dim=(last,), keepdim=False)

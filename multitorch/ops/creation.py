@@ -35,6 +35,11 @@ def anchor(dev: Any, dtype: DType) -> Any:
     return found
 
 
+def is_anchor(t: Any) -> bool:
+    """Whether a tensor is one that `anchor` returns: nobody ever writes to it."""
+    return _anchors.get((t._dev, t._dtype)) is t
+
+
 def _full(shape: tuple[int, ...], value: Any, dtype: DType, dev: Any) -> Any:
     if value == 0 and value.__class__ is int:
         return _zeros(anchor(dev, dtype), shape=shape)

@@ -49,7 +49,7 @@ def _lengths(value: Any, x: Tensor, batch: int, most: int | None, name: str) -> 
     if not isinstance(value, dispatch.Tensor):
         from multitorch.ops.creation import tensor
 
-        value = tensor([int(n) for n in value], dtype=_INT)
+        value = tensor([int(n) for n in value], dtype=_INT, device=x._dev)
     if value._dtype.inexact:
         raise RuntimeError(f"{name} must be integral")
     value = value.reshape(1) if not value.ndim else value

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 import warnings
 from math import prod
 from typing import Any
 
 from multitorch import dtypes
-from multitorch.ops.gather import index_select
-from multitorch.ops.join import cat
-from multitorch.ops.logic import where
+from multitorch.ops.op import op
 from multitorch.ops.products import bmm
 from multitorch.ops.ranges import arange
 
 Tensor = Any
 _MODES = ("bilinear", "nearest", "bicubic")
 _PADDINGS = ("zeros", "border", "reflection")
-_A = -0.75  # the free parameter of the cubic kernel
 
 
 # --- grids ---------------------------------------------------------------------------------------
@@ -71,106 +67,23 @@ def _warn_corners(name: str) -> None:
     )
 
 
-# --- coordinates ---------------------------------------------------------------------------------
-
-
-def _unnormalized(x: Tensor, n: int, align: bool) -> Tensor:
-    """Return pixel numbers of coordinates from -1 to 1."""
-    return (x + 1) * ((n - 1) / 2) if align else ((x + 1) * n - 1) / 2
-
-
-def _clipped(x: Tensor, n: int) -> Tensor:
-    """Move what lies outside to the border, where it has no derivative."""
-    low, high = x.new_zeros(()), x.new_full((), n - 1)
-    return where(x <= 0, low, where(x >= n - 1, high, x))
-
-
-def _reflected(x: Tensor, n: int, align: bool) -> Tensor:
-    """Reflect what lies outside at the borders: the outer pixels' centers, or their edges."""
-    low, span = (0.0, n - 1) if align else (-0.5, n)
-    if not span:
-        return x * 0.0
-    away = where(x < low, low - x, x - low)
-    rest = away.fmod(span)
-    even = (away / span).floor().fmod(2) == 0
-    return where(even, rest + low, span + low - rest)
-
-
-def _padded(x: Tensor, n: int, padding: str, align: bool) -> Tensor:
-    if padding == "zeros":
-        return x
-    return _clipped(_reflected(x, n, align) if padding == "reflection" else x, n)
-
-
 # --- sampling ------------------------------------------------------------------------------------
 
-Taps = list[tuple[Any, Any]]
-"""For one dimension, the pixels that count for every point, with their weights (None: 1)."""
+
+def _sampled(x: Any, grid: Any, **params: Any) -> tuple:
+    return (*x.shape[:2], *grid.shape[1:-1]), x.dtype
 
 
-def _taps(x: Tensor, n: int, mode: str, padding: str, align: bool) -> Taps:
-    at = _unnormalized(x, n, align)
-    if mode == "bicubic":
-        return _cubic_taps(at, n, padding, align)
-    at = _padded(at, n, padding, align)
-    if mode == "nearest":
-        return [(at.detach().round(), None)]
-    first = at.detach().floor()
-    part = at - first
-    return [(first, 1 - part), (first + 1, part)]
+def _sample_rule(
+    F: Any, g: Any, x: Any, grid: Any, mode: str, padding: str, align: bool, needs: Any
+) -> tuple:
+    gs = F.grid_sample_backward(
+        g, x, grid, mode=mode, padding=padding, align=align, needs=tuple(needs)
+    )
+    return tuple([gi if need else None for gi, need in zip(gs, needs, strict=True)])
 
 
-def _cubic_taps(at: Tensor, n: int, padding: str, align: bool) -> Taps:
-    first = at.detach().floor()
-    part = at - first
-    weights = (_far(part + 1), _near(part), _near(1 - part), _far(2 - part))
-    places = [_padded(first + k, n, padding, align) for k in (-1, 0, 1, 2)]
-    return list(zip(places, weights))
-
-
-def _near(x: Tensor) -> Tensor:
-    return ((_A + 2) * x - (_A + 3)) * x * x + 1
-
-
-def _far(x: Tensor) -> Tensor:
-    return ((_A * x - 5 * _A) * x + 8 * _A) * x - 4 * _A
-
-
-def _sample(x: Tensor, grid: Tensor, mode: str, padding: str, align: bool) -> Tensor:
-    """Return the weighted sum over all combinations of taps, each a look-up of rows of channels."""
-    batch, channels, *sizes = x.shape
-    rank, count = len(sizes), prod(sizes)
-    points = tuple(grid.shape[1:-1])
-    rows = x.flatten(2).transpose(1, 2).reshape(batch * count, channels)
-    rows = cat([rows, rows.new_zeros(1, channels)])  # the last row is what lies outside
-    flat = grid.reshape(batch * prod(points), rank)
-    own = arange(batch, device=x._dev).unsqueeze(1).expand(batch, prod(points)).reshape(-1) * count
-    taps = [
-        _taps(flat.select(1, rank - 1 - d), n, mode, padding, align) for d, n in enumerate(sizes)
-    ]
-    total: Any = None
-    for corner in itertools.product(*taps):
-        part = _corner(rows, own, corner, sizes)
-        total = part if total is None else total + part
-    total = total.reshape(batch, prod(points), channels).transpose(1, 2)
-    return total.reshape(batch, channels, *points).contiguous()
-
-
-def _corner(rows: Tensor, own: Tensor, corner: Any, sizes: list[int]) -> Tensor:
-    """Return the pixels at one combination of taps, times their weights; 0 outside."""
-    inside: Any = None
-    weight: Any = None
-    for (place, share), n in zip(corner, sizes):
-        here = (place >= 0) & (place <= n - 1)
-        inside = here if inside is None else inside & here
-        if share is not None:
-            weight = share if weight is None else weight * share
-    flat: Any = 0
-    zero = rows.new_zeros(())
-    for (place, _), n in zip(corner, sizes):
-        flat = where(inside, place, zero).to(dtypes.int64) + flat * n
-    found = index_select(rows, 0, where(inside, flat + own, rows.shape[0] - 1))
-    return found if weight is None else found * where(inside, weight, zero).unsqueeze(1)
+_grid_sample = op("grid_sample", "x grid", node="GridSampler2D", shape=_sampled).vjps(_sample_rule)
 
 
 def _check(x: Tensor, grid: Tensor, rank: int | None, mode: str) -> None:
@@ -237,7 +150,10 @@ def _grid_sampler(
     dtype = x._dtype
     if dtype.itemsize < 4:
         x, grid = x.to(dtypes.float32), grid.to(dtypes.float32)
-    return _sample(x, grid, mode, padding, align).to(dtype)
+    if not x.numel() or not grid.numel():
+        return (x.sum() + grid.sum()) * x.new_zeros(*x.shape[:2], *grid.shape[1:-1]).to(dtype)
+    out = _grid_sample(x, grid, mode=mode, padding=padding, align=align)
+    return out.contiguous().to(dtype)
 
 
 def _sampler(rank: int | None) -> Any:

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from multitorch import dtypes
 from multitorch.autograd import modes
 from multitorch.ops import return_types
 from multitorch.ops.apply import write_out
 from multitorch.ops.decompose import linalg_pinv, linalg_qr, linalg_svd
+from multitorch.ops.op import op
 from multitorch.ops.random import randn
 from multitorch.ops.triangular import solve_part
 
 Tensor = Any
+
+
+def _solved(x: Any, y: Any, rcond: Any) -> tuple:
+    shape = (*x.shape[:-2], x.shape[-1], y.shape[-1])
+    return (shape, x.dtype), (tuple(x.shape[:-2]), np.dtype(np.int64))
+
+
+_min_norm_solve = op("min_norm_solve", "x y rcond", outs="out rank", shape=_solved).nondiff()
 
 _DRIVERS = ("gels", "gelsy", "gelsd", "gelss")
 
@@ -39,6 +50,10 @@ def lstsq(
     values = A.new_empty(0, dtype=A._dtype.to_real())
     if driver == "gels":
         X = _full_rank(A, rhs)
+    elif driver == "gelsy" and _is_plain(A, rhs):
+        if rcond is None:
+            rcond = _default_rcond(A)
+        X, rank = _min_norm_solve(A, rhs, float(rcond))
     else:
         X, rank, found = _any_rank(A, rhs, rcond)
         values = found if driver != "gelsy" else values
@@ -81,10 +96,21 @@ def _full_rank(A: Tensor, B: Tensor) -> Tensor:
     return q @ solve_part(r.mH, B, upper=False)
 
 
+def _default_rcond(A: Tensor) -> float:
+    return max(A.shape[-2:]) * dtypes.finfo(A._dtype).eps
+
+
+def _is_plain(A: Tensor, B: Tensor) -> bool:
+    """Whether there are no gradients, broadcasting, empty or half-precision operands."""
+    records = modes.is_grad_enabled() and (A.requires_grad or B.requires_grad)
+    same = A.shape[:-2] == B.shape[:-2] and A._dtype.inexact and A._dtype.itemsize >= 4
+    return not records and same and A.numel() > 0 and B.numel() > 0
+
+
 def _any_rank(A: Tensor, B: Tensor, rcond: float | None) -> tuple[Tensor, Tensor, Tensor]:
     """Return (solution, rank, singular values)."""
     if rcond is None:
-        rcond = max(A.shape[-2:]) * dtypes.finfo(A._dtype).eps
+        rcond = _default_rcond(A)
     u, s, vh = linalg_svd(A.detach(), False)
     if not s.shape[-1]:
         return A.mH @ B, s.sum(-1).to(dtypes.int64), s

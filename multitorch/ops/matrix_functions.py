@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import inf, prod
+from math import prod
 from typing import Any
 
 from multitorch.dtypes import BOOL, dtype
@@ -13,7 +13,6 @@ from multitorch.ops.join import cat
 from multitorch.ops.op import op
 from multitorch.ops.parts import diagonal
 from multitorch.ops.promote import Promotion, float_only, not_implemented
-from multitorch.ops.statistics import vector_norm
 
 Tensor = Any
 
@@ -126,6 +125,15 @@ _distance = op("distance", "x", promote=float_only, node="EuclideanDist", shape=
 )
 
 
+def _pairs(x: Any, y: Any, *, p: float) -> tuple:
+    return (*x.shape[:-1], y.shape[-2]), x.dtype
+
+
+_pair_distances = op("pair_distances", "x y", node="Cdist", shape=_pairs).vjps(
+    lambda F, g, x, y, out, p: F.pair_distances_backward(g, x, y, out, p=p)
+)
+
+
 def cdist(
     x1: Tensor, x2: Tensor, p: float = 2.0,
     compute_mode: str = "use_mm_for_euclid_dist_if_necessary",
@@ -143,11 +151,11 @@ def cdist(
     large = max(x1.shape[-2], x2.shape[-2]) > 25 and compute_mode == _MODES[0]
     if p == 2 and (large or compute_mode == _MODES[1]) and x1.numel() and x2.numel():
         return _euclidean(x1, x2)
-    # the sum over the leading dimension of (d, n, m) is the one that reads memory in order
-    apart = x1.mT.contiguous().unsqueeze(-1) - x2.mT.contiguous().unsqueeze(-2)
-    if not apart.numel():
-        return apart.sum(-3)
-    return vector_norm(apart, p, -3) if p != inf else apart.abs().amax(-3)
+    batch = broadcast_shape(tuple(x1.shape[:-2]), tuple(x2.shape[:-2]))
+    x1, x2 = (t.expand(*batch, *t.shape[-2:]) for t in (x1, x2))
+    if x1._dtype.itemsize < 4:
+        return _pair_distances(x1.float(), x2.float(), p=float(p)).to(x1._dtype)
+    return _pair_distances(x1, x2, p=float(p))
 
 
 def _check_cdist(x1: Tensor, x2: Tensor, p: float, compute_mode: str) -> None:
@@ -170,7 +178,6 @@ def _check_cdist(x1: Tensor, x2: Tensor, p: float, compute_mode: str) -> None:
         )
     if p < 0:
         raise RuntimeError("cdist only supports non-negative p values")
-    broadcast_shape(tuple(x1.shape[:-2]), tuple(x2.shape[:-2]))
 
 
 def _euclidean(x1: Tensor, x2: Tensor) -> Tensor:

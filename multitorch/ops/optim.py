@@ -26,6 +26,7 @@ class Step:
         names = tensors.split()
         self.places = tuple(names.index(a) for a in changed.split())
         outs = " ".join(f"{a}_new" for a in changed.split())
+        self._decay = hyper.split().index("weight_decay") if "weight_decay" in hyper else None
         self.op = Op(name, f"{tensors} {hyper}", outs=outs, shape=self._specs)
         self.apply = self.op.nondiff()
 
@@ -34,6 +35,7 @@ class Step:
         return specs[0] if len(self.places) == 1 else specs
 
     def __call__(self, rows: list[Row], *hyper: Any, **flags: Any) -> None:
+        hyper = self._without_idle_decay(hyper)
         if dispatch.capturing or not rows:
             self._apply_to(rows, hyper, flags)
             return
@@ -49,6 +51,13 @@ class Step:
                 results = kernel(*[t._a for t in row], *values, **flags)
                 for i, raw in zip(places, _several(results), strict=True):
                     _store(row[i], raw, here)
+
+    def _without_idle_decay(self, hyper: tuple) -> tuple:
+        """Pass None for a weight decay of 0: the kernel then need not read the parameter for it."""
+        i = self._decay
+        if i is None or hyper[i].__class__ not in (int, float) or hyper[i]:
+            return hyper
+        return (*hyper[:i], None, *hyper[i + 1 :])
 
     def _apply_to(self, rows: list[Row], hyper: tuple, flags: dict[str, Any]) -> None:
         for row in rows:
