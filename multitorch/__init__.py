@@ -54,7 +54,7 @@ _LAZY = (
 _LAZY_NAMES = {
     "Generator": "random", "manual_seed": "random", "seed": "random", "initial_seed": "random",
     "get_rng_state": "random", "set_rng_state": "random", "default_generator": "random",
-    "compile": "graph",
+    "compile": "graph", "compare": "graph.compare",
 }  # fmt: skip
 
 newaxis = None

@@ -247,6 +247,14 @@ def test_a_view_made_between_the_calls_sees_the_write(dev):
         assert set(view.flatten().tolist()) == {WARM + 1.0}
 
 
+def test_new_tensors_of_constants_are_no_obstacle(dev):
+    f = mt.compile(lambda x: x + mt.ones(3, device=dev) + x.new_zeros(3) + mt.full_like(x, 2.0))
+    x = mt.ones(3, device=dev)
+    for _ in range(WARM):
+        assert f(x).tolist() == [4.0] * 3
+    assert f.skipped, f.why_recorded
+
+
 def test_old_values_survive_the_donation_of_states(dev):
     state = mt.zeros(3, device=dev)
     f = mt.compile(lambda x: state.add_(x).sum())

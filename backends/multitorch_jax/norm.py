@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax.numpy as jnp
@@ -31,16 +32,37 @@ def normalize(
     return y.astype(dtype), mean, rstd
 
 
+def _per_row(w: Array, x: Array, dim: Dims) -> bool:
+    """Whether a weight is the same along the dimensions that are normalized over."""
+    offset = x.ndim - w.ndim
+    return all(w.shape[i - offset] == 1 for i in dim if i >= offset)
+
+
 def normalize_backward(
     g: Array, x: Array, weight: Array, mean: Array, rstd: Array, *, dim: Dims,
     needs: tuple[bool, ...],
 ) -> tuple[Array, Array, Array]:  # fmt: skip
-    """Return the gradients by x, weight and bias, the latter two still to be summed."""
+    """Return the gradients by x, weight and bias, the latter two summed or still to be summed."""
     dtype, g, x = g.dtype, _wide(g), _wide(x)
     unit = (x - mean) * rstd
+    if weight is not None and _per_row(weight, x, dim):
+        return _backward_rows(g, unit, _wide(weight), rstd, dim, needs, dtype)
     dx = None
     if needs[0]:
         h = g if weight is None else g * _wide(weight)
         along = (h * unit).mean(dim, keepdims=True)
         dx = ((h - h.mean(dim, keepdims=True) - unit * along) * rstd).astype(dtype)
     return dx, g * unit if needs[1] else None, g if needs[2] else None
+
+
+def _backward_rows(
+    g: Array, unit: Array, weight: Array, rstd: Array, dim: Dims, needs: tuple[bool, ...],
+    dtype: Any,
+) -> tuple[Array, Array, Array]:  # fmt: skip
+    """The same for weights that factor out of the sums: two sums serve all three gradients."""
+    n = math.prod(g.shape[i] for i in dim)
+    along, total = (g * unit).sum(dim, keepdims=True), g.sum(dim, keepdims=True)
+    dx = None
+    if needs[0]:
+        dx = ((g - total / n - unit * (along / n)) * (rstd * weight)).astype(dtype)
+    return dx, along if needs[1] else None, total if needs[2] else None

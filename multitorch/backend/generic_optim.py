@@ -32,10 +32,15 @@ def _narrowed(F: Any, results: tuple[Array, ...], like: tuple[Array, ...]) -> tu
     )
 
 
+def _decayed(g: Array, x: Array, weight_decay: Array) -> Array:
+    """Return `g + weight_decay·x`; without decay, which is None then, `x` need not be read."""
+    return g if weight_decay is None else g + weight_decay * x
+
+
 def sgd_step(F: Any, p: Array, g: Array, lr: Array, weight_decay: Array, *, maximize: bool):
     """`p - lr·(g + weight_decay·p)`."""
     grad, x = _widened(F, g, p, maximize=maximize)
-    return _narrowed(F, (x - lr * (grad + weight_decay * x),), (p,))[0]
+    return _narrowed(F, (x - lr * _decayed(grad, x, weight_decay),), (p,))[0]
 
 
 def sgd_momentum_step(
@@ -53,7 +58,7 @@ def sgd_momentum_step(
 ):
     """`buf ← momentum·buf + rate·g`, `p - lr·buf`; `rate` is 1 - dampening. Returns (p, buf)."""
     grad, x, b = _widened(F, g, p, buf, maximize=maximize)
-    grad = grad + weight_decay * x
+    grad = _decayed(grad, x, weight_decay)
     b = momentum * b + rate * grad
     direction = grad + momentum * b if nesterov else b
     return _narrowed(F, (x - lr * direction, b), (p, buf))
@@ -67,9 +72,9 @@ def _moments(
     t = step + 1
     unit = F.cast(t, dtype=x.dtype)
     if decoupled:
-        x = x * (1 - lr * weight_decay)
+        x = x if weight_decay is None else x * (1 - lr * weight_decay)
     else:
-        g = g + weight_decay * x
+        g = _decayed(g, x, weight_decay)
     return x, m + (g - m) * rate1, v + (g * g - v) * rate2, t, unit
 
 
@@ -146,7 +151,7 @@ def adamax_step(
     """`u ← max(β₂u, |g| + eps)`, `p - lr·m / (1-β₁ᵗ) / u`. Returns (p, m, u, step)."""
     grad, x, m1, top = _widened(F, g, p, m, u, maximize=maximize)
     count = step + 1
-    grad = grad + weight_decay * x
+    grad = _decayed(grad, x, weight_decay)
     m1 = m1 + (grad - m1) * rate1
     top = F.maximum(top * beta2, F.abs(grad) + eps)
     size = lr / _bias_correction(F, F.cast(count, dtype=x.dtype), rate1)
@@ -164,8 +169,8 @@ def nadam_step(
     """
     grad, x, m1, v1 = _widened(F, g, p, m, v, maximize=maximize)
     if not decoupled:
-        grad = grad + weight_decay * x
-        weight_decay = 0
+        grad = _decayed(grad, x, weight_decay)
+        weight_decay = None
     x, m1, v1, count, t = _moments(
         F, x, grad, m1, v1, step, lr, rate1, rate2, weight_decay, True
     )  # fmt: skip
@@ -224,7 +229,7 @@ def adagrad_step(
 ):  # fmt: skip
     """`s ← s + g²`, `p - lr / (1 + (t-1)·lr_decay)·g / (√s + eps)`. Returns (p, s, step)."""
     grad, x, s = _widened(F, g, p, total, maximize=maximize)
-    grad = grad + weight_decay * x
+    grad = _decayed(grad, x, weight_decay)
     s = s + grad * grad
     size = lr / (1 + F.cast(step, dtype=x.dtype) * lr_decay)
     return _narrowed(F, (x - size * grad / (F.sqrt(s) + eps), s, step + 1), (p, total, step))
@@ -239,7 +244,7 @@ def adadelta_step(
     Returns (p, square, change, step).
     """
     grad, x, s, c = _widened(F, g, p, square, change, maximize=maximize)
-    grad = grad + weight_decay * x
+    grad = _decayed(grad, x, weight_decay)
     s = s + (grad * grad - s) * rate
     d = F.sqrt(c + eps) / F.sqrt(s + eps) * grad
     c = c + (d * d - c) * rate
@@ -251,7 +256,7 @@ def _rms_direction(
     weight_decay: Array,
 ) -> tuple[Array, ...]:  # fmt: skip
     """Return g over the root of its mean square, the mean square and, if there is one, the mean."""
-    grad = grad + weight_decay * x
+    grad = _decayed(grad, x, weight_decay)
     s = s + (grad * grad - s) * rate
     if mean is None:
         return grad / (F.sqrt(s) + eps), s, None
@@ -325,7 +330,7 @@ def asgd_step(
     grad, x, a = _widened(F, g, p, mean, maximize=maximize)
     count = step + 1
     rate, share, t = (F.cast(s, dtype=x.dtype) for s in (eta, mu, count))
-    grad = grad + weight_decay * x
+    grad = _decayed(grad, x, weight_decay)
     x = x * (1 - lambd * rate) - rate * grad
     a = F.where(share == 1, x, a + (x - a) * share)
     rate = lr * F.exp(-alpha * F.log1p(lambd * lr * t))
