@@ -48,8 +48,8 @@ for _module in families.modules():
 globals().update(dtypes.NAMES)
 
 _LAZY = (
-    "nn", "optim", "utils", "random", "cuda", "compiler", "accelerator", "backends", "graph", "testing",
-    "linalg", "masked", "special", "version", "fft", "signal", "tpu",
+    "nn", "optim", "utils", "random", "cuda", "compiler", "accelerator", "backends", "graph",
+    "testing", "linalg", "masked", "special", "version", "fft", "signal", "tpu",
 )  # fmt: skip
 _LAZY_NAMES = {
     "Generator": "random", "manual_seed": "random", "seed": "random", "initial_seed": "random",

@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import time
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from multitorch.backend.ahead import Ahead
+from multitorch_jax.guard import why_not
 from multitorch_jax.hlo import SCOPE, Program
 from multitorch_jax.jit import x64
 from multitorch_jax.topology import Chip, chip
 
 _NUMBERS = {bool: np.bool_, int: np.int64, float: np.float64, complex: np.complex64}
 """What Python numbers are on a TPU, which has no complex128."""
-_NO_PROGRAM = "XLA has no program for it"
+NO_PROGRAM = "XLA has no program for it"
 
 
 class Job:
     """One graph on its way to one chip."""
 
-    def __init__(self, world: Any, graph: Any, shapes: Mapping[int, Any], target: Chip) -> None:
+    def __init__(
+        self,
+        world: Any,
+        graph: Any,
+        shapes: Mapping[int, Any],
+        target: Chip,
+        donated: Sequence[int] = (),
+    ) -> None:
         self.world, self.graph, self.target = world, graph, target
+        self.donated = [graph.inputs[i] for i in donated]
         self.shapes: dict[int, Any] = {n: _struct(s) for n, s in shapes.items()}
-        self.shapes |= {
-            n: _struct(k) for n, k in zip(graph.inputs, graph.input_keys, strict=True)
-        }
+        self.shapes |= {n: _struct(k) for n, k in zip(graph.inputs, graph.input_keys, strict=True)}
         self.sharding = jax.sharding.SingleDeviceSharding(target.device)
         self.host: dict[int, str] = {}
         self._verdicts: dict[Any, str] = {}
@@ -40,7 +49,7 @@ class Job:
         """Note the calls whose kernels run on the host whatever the device."""
         for i, call in enumerate(self.graph.calls):
             if getattr(getattr(self.world, call.name), "host", False):
-                self.host[i] = _NO_PROGRAM
+                self.host[i] = NO_PROGRAM
 
     def find_culprits(self) -> bool:
         """Try call by call to find those that make the whole fail; return whether any does."""
@@ -59,37 +68,41 @@ class Job:
             params = dict(call.params)
             kernel = getattr(self.world, call.name)
             try:
-                self._finish(self._jit(lambda *ins: kernel(*ins, **params)).lower(*structs))
+                self._finish(self._jit(lambda *ins: kernel(*ins, **params)).trace(*structs))
                 self._verdicts[key] = ""
             except (NotImplementedError, jax.errors.JaxRuntimeError) as error:
                 self._verdicts[key] = "" if _is_memory(error) else _first_line(error)
         return self._verdicts[key]
 
-    def _finish(self, lowered: Any) -> Any:
-        # the compiler does not refuse this: it ends the process
-        if "complex<f64>" in lowered.as_text():
-            raise NotImplementedError("TPUs have no complex128")
-        return lowered.compile()
+    def _finish(self, traced: Any) -> Any:
+        reason = why_not(traced)
+        if reason:
+            raise NotImplementedError(reason)
+        with warnings.catch_warnings():  # of states that no output can take the place of
+            warnings.simplefilter("ignore")
+            return traced.lower().compile()
 
     # --- the program
 
-    def _jit(self, function: Callable) -> Any:
-        return jax.jit(function, in_shardings=self.sharding, out_shardings=self.sharding)
+    def _jit(self, function: Callable, **options: Any) -> Any:
+        return jax.jit(function, in_shardings=self.sharding, out_shardings=self.sharding, **options)
 
     def program(self) -> tuple[Callable, list[int], list[int]]:
-        """Return the graph without its calls on the host, and the numbers that come in and go out.
+        """Return the graph without its calls on the host, and the numbers of its two arguments.
 
-        What the host computes comes in, what it computes from goes out.
+        The first are the donated inputs. What the host computes comes in, what it computes from
+        goes out.
         """
-        calls, inputs = self.graph.calls, list(self.graph.inputs)
+        calls, inputs = self.graph.calls, self.graph.inputs
         received = [n for i in sorted(self.host) for n in _numbers(calls[i].outs)]
         sent = [n for i in sorted(self.host) for n in _numbers(calls[i].ins)]
         given = {*inputs, *received}
         wanted = [n for n in dict.fromkeys((*self.graph.outputs, *sent)) if n not in given]
-        numbers = [*inputs, *received]
+        states = self.donated
+        rest = [n for n in (*inputs, *received) if n not in set(states)]
 
-        def program(values: list[Any]) -> list[Any]:
-            env: dict[Any, Any] = dict(zip(numbers, values, strict=True))
+        def program(first: list[Any], second: list[Any]) -> list[Any]:
+            env: dict[Any, Any] = dict(zip([*states, *rest], [*first, *second], strict=True))
             for i, (name, ins, params, outs) in enumerate(calls):
                 if i in self.host:
                     continue
@@ -101,15 +114,20 @@ class Job:
                     env.update(zip(outs, result, strict=True))
             return [env[n] for n in wanted]
 
-        return program, numbers, wanted
+        return program, states, rest
+
+    def trace(self) -> Any:
+        """Return the program in JAX's own form."""
+        program, states, rest = self.program()
+        jitted = self._jit(program, donate_argnums=(0,) if states else ())
+        return jitted.trace([self.shapes[n] for n in states], [self.shapes[n] for n in rest])
 
     def compile(self) -> Any:
         """Return the compiled program, leaving to the host what the compiler cannot do."""
         self.find_host_calls()
         for _ in range(3):  # a call may fail to lower, and another to compile
-            program, numbers, _ = self.program()
             try:
-                return self._finish(self._jit(program).lower([self.shapes[n] for n in numbers]))
+                return self._finish(self.trace())
             except (NotImplementedError, jax.errors.JaxRuntimeError) as error:
                 if _is_memory(error) or not self.find_culprits():
                     raise
@@ -117,16 +135,20 @@ class Job:
 
 
 def compile_ahead(
-    world: Any, graph: Any, *, topology: str, shapes: Mapping[int, tuple[Any, Any]]
+    world: Any,
+    graph: Any,
+    topology: str,
+    shapes: Mapping[int, tuple[Any, Any]],
+    donated: Sequence[int] = (),
 ) -> Ahead:
-    """Compile a graph for one chip of a topology; `shapes` gives (shape, dtype) of its values."""
+    """Compile a graph for one chip of a topology: see `Backend.compile_ahead`."""
     target = chip(topology)
-    job = Job(world, graph, shapes, target)
+    job = Job(world, graph, shapes, target, donated)
     result = Ahead(
         chip=target.device.device_kind, chips=target.count, capacity=target.generation.capacity
     )
     began = time.perf_counter()
-    with x64(True):
+    with x64(True), _without_cache():
         try:
             _account(result, job.compile(), target)
         except jax.errors.JaxRuntimeError as error:
@@ -136,6 +158,21 @@ def compile_ahead(
     result.host = job.host
     result.compile_seconds = time.perf_counter() - began
     return result
+
+
+@contextlib.contextmanager
+def _without_cache() -> Iterator[None]:
+    """Compile anew: JAX keeps programs for absent devices in its cache, but cannot read them."""
+    from jax.experimental.compilation_cache import compilation_cache
+
+    before = jax.config.jax_enable_compilation_cache  # pyright: ignore
+    jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_compilation_cache", before)
+        compilation_cache.reset_cache()
 
 
 def _account(result: Ahead, compiled: Any, target: Chip) -> None:
@@ -169,14 +206,15 @@ def _seconds(told: float, result: Ahead) -> float:
 def _refused(result: Ahead, job: Job, message: str) -> None:
     """Fill in what is known of a program that does not fit."""
     result.out_of_memory = message.partition(": ")[2] or message
-    program, numbers, _ = job.program()
-    given = [job.shapes[n] for n in numbers]
-    result.argument_bytes = sum(_size(s) for s in given)
-    result.output_bytes = sum(_size(s) for s in jax.eval_shape(program, given))
+    program, states, rest = job.program()
+    given = [job.shapes[n] for n in states], [job.shapes[n] for n in rest]
+    result.argument_bytes = sum(_size(s) for part in given for s in part)
+    result.output_bytes = sum(_size(s) for s in jax.eval_shape(program, *given))
+    result.alias_bytes = sum(_size(s) for s in given[0])
     needed = re.search(r"\(([\d.]+)([KMGT]?)\) exceeds", message) or re.search(
         r"Used ([\d.]+)([KMGT]?) of", message
     )
-    known = result.argument_bytes + result.output_bytes
+    known = result.argument_bytes + result.output_bytes - result.alias_bytes
     if needed:
         unit = 1 << (10 * " KMGT".index(needed.group(2) or " "))
         result.peak_bytes = int(float(needed.group(1)) * unit)

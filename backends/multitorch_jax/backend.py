@@ -10,7 +10,7 @@ import numpy as np
 
 from multitorch.backend import Backend, RuleCall, World
 from multitorch.backend.collect import kernels
-from multitorch_jax.guard import guard, narrow, on_tpu, refuse_complex128
+from multitorch_jax.guard import guard, on_tpu, refuse_complex128
 from multitorch_jax.jit import eager, elementwise, x64
 from multitorch_jax.program import Program
 
@@ -147,8 +147,13 @@ class JaxBackend(Backend):
         return Program(self.trace, graph, target[dev.ordinal], options.get("donated", ()))
 
     def compile_ahead(
-        self, graph: Any, *, topology: str, shapes: Mapping[int, tuple[Any, Any]]
+        self,
+        graph: Any,
+        *,
+        topology: str,
+        shapes: Mapping[int, tuple[Any, Any]],
+        donated: Sequence[int] = (),
     ) -> Ahead:
         from multitorch_jax import aot
 
-        return aot.compile_ahead(self.trace, graph, topology=topology, shapes=shapes)
+        return aot.compile_ahead(self.trace, graph, topology, shapes, donated)

@@ -15,7 +15,9 @@ _CALL = re.compile(rf"/{SCOPE}(\d+)[/\"]")
 _TYPE = re.compile(r"\b(pred|bf16|[a-z]+\d+[a-z0-9]*)\[([\d,]*)\]")
 _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
-_CALLEES = re.compile(r"(?:calls|body|to_apply|branch_computations)=\{?(%[^,}\s]+(?:, *%[^,}\s]+)*)")
+_CALLEES = re.compile(
+    r"(?:calls|body|to_apply|branch_computations)=\{?(%[^,}\s]+(?:, *%[^,}\s]+)*)"
+)
 _FREE = frozenset(
     "parameter constant get-tuple-element tuple bitcast iota after-all copy-start copy-done "
     "async-start async-update async-done slice-start slice-done partition-id".split()
@@ -48,11 +50,10 @@ def computations(text: str) -> tuple[dict[str, list[Line]], str]:
 
 def _line(text: str) -> Line:
     name, _, rest = text.partition(" = ")
-    depth = 0
-    for end, c in enumerate(rest):  # a tuple's type has spaces in its parentheses
-        depth += (c == "(") - (c == ")")
-        if c == " " and depth == 0:
-            break
+    depth = end = 0
+    while rest[end] != " " or depth:  # a tuple's type has spaces in its parentheses
+        depth += (rest[end] == "(") - (rest[end] == ")")
+        end += 1
     opcode, _, after = rest[end + 1 :].partition("(")
     return Line(name, rest[:end], opcode, after)
 

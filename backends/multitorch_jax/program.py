@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from multitorch_jax.guard import check_program, narrow, narrow_type, on_tpu
 from multitorch_jax.jit import x64
 
 _NUMBERS = {bool: np.bool_, int: np.int64, float: np.float64, complex: np.complex128}
@@ -31,6 +32,8 @@ class Program:
             return graph.replay(world, [values[i] for i in back])
 
         self._jitted = jax.jit(program, donate_argnums=(0,) if donated else ())
+        if on_tpu():
+            check_program(self._trace())
 
     def __call__(self, values: Sequence[Any]) -> Sequence[Any]:
         """Return the outputs; the inputs stay as they are."""
@@ -42,6 +45,8 @@ class Program:
 
     def consume(self, values: Sequence[Any]) -> Sequence[Any]:
         """Return the outputs; the donated inputs are gone after it."""
+        if on_tpu():
+            values = [narrow(v) for v in values]
         with x64(True), jax.default_device(self._device):
             return self._jitted([values[i] for i in self.donated], [values[i] for i in self._kept])
 
@@ -52,18 +57,23 @@ class Program:
 
     # --- to be read
 
-    def _lower(self) -> Any:
+    def _trace(self) -> Any:
         keys = self._graph.input_keys
         structs = [
-            jax.ShapeDtypeStruct((), _NUMBERS[k], weak_type=True)
+            jax.ShapeDtypeStruct((), narrow_type(_NUMBERS[k]), weak_type=True)
             if isinstance(k, type)
             else jax.ShapeDtypeStruct(*k)
             for k in keys
         ]
         with x64(True), jax.default_device(self._device):
-            return self._jitted.lower(
+            return self._jitted.trace(
                 [structs[i] for i in self.donated], [structs[i] for i in self._kept]
             )
+
+    def _lower(self) -> Any:
+        traced = self._trace()
+        with x64(True), jax.default_device(self._device):
+            return traced.lower()
 
     def stablehlo(self) -> str:
         """Return the program as StableHLO, as it goes to XLA."""

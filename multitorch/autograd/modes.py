@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-
 changes = [0]
 """Counts the changes to attributes of modules and to hooks: code that reads them may then act
 differently."""

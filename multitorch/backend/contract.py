@@ -223,7 +223,16 @@ class Backend(World):
         raise NotImplementedError(f"backend {self.name} cannot compile graphs")
 
     def compile_ahead(
-        self, graph: Any, *, topology: str, shapes: Mapping[int, tuple[Any, Any]]
+        self,
+        graph: Any,
+        *,
+        topology: str,
+        shapes: Mapping[int, tuple[Any, Any]],
+        donated: Sequence[int] = (),
     ) -> Ahead:
-        """Compile a graph for hardware that is not there; `shapes` tells its values apart."""
+        """Compile a graph for hardware that is not there.
+
+        `shapes` has the (shape, dtype) of what its calls compute, `donated` the inputs whose memory
+        the outputs may take.
+        """
         raise NotImplementedError(f"backend {self.name} cannot compile for other hardware")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from multitorch.backend.ahead import Ahead
 from multitorch.graph.inspect import Place, Recorded
 
 SHOWN = 8
 """How many operations a report lists."""
+LEAST = 0.001
+"""The share of the time from which on they are listed."""
 
 
 class Cost(NamedTuple):
@@ -59,7 +61,8 @@ class Estimate(Ahead):
     def _memory(self) -> list[str]:
         chips = "its chip" if self.chips == 1 else f"one of its {self.chips} chips"
         verdict = "fits" if self.fits else "DOES NOT FIT"
-        share = self.peak_bytes / self.capacity
+        peak = f"{size(self.peak_bytes)} of {size(self.capacity)}"
+        share = f"{self.peak_bytes / self.capacity:.1%}"
         parts = {
             "arguments": self.argument_bytes, "outputs": self.output_bytes,
             "given back in place": -self.alias_bytes, "temporaries": self.temporary_bytes,
@@ -67,7 +70,7 @@ class Estimate(Ahead):
         }  # fmt: skip
         lines = [
             f"{self.topology}: {self.chip}, {chips}; compiled in {self.compile_seconds:.1f} s",
-            f"memory  peak {size(self.peak_bytes)} of {size(self.capacity)} ({share:.1%}): {verdict}",
+            f"memory  peak {peak} ({share}): {verdict}",
             *[f"        {size(n):>10} {kind}" for kind, n in parts.items() if n],
         ]
         return [*lines, f"        {self.out_of_memory}"] if self.out_of_memory else lines
@@ -75,18 +78,28 @@ class Estimate(Ahead):
     def _work(self) -> list[str]:
         if self.out_of_memory:
             return []
+        total = duration(sum(cost.seconds for cost in self.costs))
         return [
             f"work    {number(self.flops)}flop, {size(self.accessed_bytes)} read and written",
-            f"time    {duration(self.seconds)} at best, the compiler says; its operations one by one "
-            f"take {duration(sum(c.seconds for c in self.costs))}",
+            f"time    {duration(self.seconds)} at best, the compiler says; its operations, one by "
+            f"one, take {total}",
         ]
 
     def _operations(self) -> list[str]:
+        groups: dict[Any, list[Cost]] = {}
+        for cost in self.costs:  # layers that are alike are one entry
+            groups.setdefault((cost.kernels or cost.name, cost.places), []).append(cost)
+        ranked = sorted(groups.values(), key=lambda group: -sum(c.share for c in group))
         lines = []
-        for cost in self.costs[:SHOWN]:
-            kernels = ", ".join(cost.kernels[:3]) + (", …" if len(cost.kernels) > 3 else "")
-            lines.append(f"{cost.share:6.1%} {duration(cost.seconds):>9}  {kernels or cost.name}")
-            lines += [f"{'':18}{_cite(place)}" for place in cost.places[:3]]
+        for group in ranked[:SHOWN]:
+            share = sum(c.share for c in group)
+            if share < LEAST:
+                break
+            first, seconds = group[0], sum(c.seconds for c in group)
+            name = ", ".join(first.kernels[:3]) + (", …" if len(first.kernels) > 3 else "")
+            times = f" ({len(group)} times)" if len(group) > 1 else ""
+            lines.append(f"{share:6.1%} {duration(seconds):>9}  {name or first.name}{times}")
+            lines += [f"{'':18}{_cite(place)}" for place in first.places[:3]]
         return ["dominant operations", *lines] if lines else []
 
     def _host(self) -> list[str]:
@@ -128,7 +141,8 @@ def make(account: Ahead, recorded: Recorded, topology: str) -> Estimate:
 
 
 def _cite(place: Place) -> str:
-    return f"{place}  {place.source}".rstrip()
+    source = place.source
+    return f"{place}  {source if len(source) <= 60 else source[:59] + '…'}".rstrip()
 
 
 def _at(place: Place | None) -> str:

@@ -22,6 +22,9 @@ from multitorch.graph.sym import Sym
 from multitorch.ops import apply as dispatch
 from multitorch.random.generator import keyed_draws
 
+MOST_READS = 200
+"""How many values the host may read: a loop that waits for zeros to change would never end."""
+
 
 class Place(NamedTuple):
     """A line of the user's code; `backward`: its derivative."""
@@ -56,6 +59,8 @@ class Recorded:
     """Per call the line that made it."""
     shapes: dict[int, tuple[tuple[int, ...], np.dtype]]
     """Per value that a call computes its shape and dtype."""
+    donated: tuple[int, ...]
+    """The inputs that are states which the function replaces: `compile` gives their memory away."""
     reads: list[Read]
     """Where the host needed a value; the function got zeros there."""
     stopped: tuple[Place | None, str] | None
@@ -77,7 +82,9 @@ def record(function: Callable, args: tuple = (), kwargs: dict[str, Any] | None =
             borrowed.probes.append(probe)
             result = _run(probe, function, args, kwargs, given)
         del result
-    return Recorded(probe.graph, probe.places, probe.shapes, probe.reads, probe.stopped)
+    return Recorded(
+        probe.graph, probe.places, probe.shapes, probe.donated, probe.reads, probe.stopped
+    )
 
 
 def _run(probe: Probe, function: Callable, args: tuple, kwargs: dict, given: list[Any]) -> Any:
@@ -93,6 +100,7 @@ def _run(probe: Probe, function: Callable, args: tuple, kwargs: dict, given: lis
     finally:
         outputs = probe.outputs()
         probe.restore()
+    probe.donated = _replaced(probe, outputs)
     wanted = dict.fromkeys([*[symbol.id for _, _, symbol in outputs], *probe.read])
     for node in capture._saved_symbols([t for t, _, _ in outputs]):
         wanted.update((s.id, None) for s in capture._symbols(node.saved))
@@ -101,6 +109,13 @@ def _run(probe: Probe, function: Callable, args: tuple, kwargs: dict, given: lis
         wanted.update((n, None) for n in probe.shapes if n not in used)
     probe.graph.outputs = list(wanted)
     return result
+
+
+def _replaced(probe: Probe, outputs: list) -> tuple[int, ...]:
+    slots = {number: i for i, number in enumerate(probe.graph.inputs)}
+    changed = {id(t) for t, before, _ in outputs if before is not None and t._view is None}
+    states = [s.id for t, _, s in probe.lifted.values() if id(t) in changed]
+    return tuple(sorted({slots[n] for n in states if n in slots}))
 
 
 def _flat(ins: Any) -> list[int]:
@@ -123,6 +138,7 @@ class Probe(Recording):
         self.shapes: dict[int, tuple[tuple[int, ...], np.dtype]] = {}
         self.reads: list[Read] = []
         self.read: list[int] = []
+        self.donated: tuple[int, ...] = ()
         self.stopped: tuple[Place | None, str] | None = None
 
     def call(self, name: str, arrays: tuple, params: dict[str, Any]) -> Any:
@@ -145,6 +161,9 @@ class Probe(Recording):
             return self.dev.backend.get(a)
         self.reads.append(Read(_place(), f"{a.dtype}{list(a.shape)}"))
         self.read.append(a.id)
+        if len(self.reads) > MOST_READS:
+            self.stopped = _place(), f"the host reads more than {MOST_READS} values"
+            raise NoShape(self.stopped[1])
         return np.zeros(a.shape, a.dtype)
 
     def lift(self, t: Any) -> Any:
@@ -192,7 +211,8 @@ class _Borrowed:
     def __init__(self) -> None:
         self.probes: list[Probe] = []
         meta = device("meta")
-        tensors = [o for o in gc.get_objects() if isinstance(o, dispatch.Tensor)]
+        # `isinstance` would ask proxies for their class, which may warn or import
+        tensors = [o for o in gc.get_objects() if issubclass(type(o), dispatch.Tensor)]
         self._meta = [t for t in tensors if getattr(t, "_dev", None) is meta]
         self._grads = {id(t): (t, t._grad) for t in tensors if t._grad is not None}
 

@@ -65,7 +65,6 @@ def draw(
     if not draws_cpu_stream(dev):
         return on_device(*_key(g, dev))
 
-
     def values() -> np.ndarray:
         if order is None:
             return on_host(g.stream, shape)

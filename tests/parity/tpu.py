@@ -19,16 +19,21 @@ import torch
 import multitorch
 from multitorch.backend import registry
 from multitorch.graph.inspect import Recorded, record
+from multitorch_jax import aot, guard
 from tests.parity.adapter import Op, name_of, op_db, resolve
 from tests.parity.checks import Call, sample_inputs
+from tests.parity.gaps import gap
 
 TABLE = Path(__file__).with_name("tpu_table.json")
 TOPOLOGY = "v5e:1x1"
-COMPILES, DATA, HOST, NOTHING, CRASH = "compiles", "data", "host", "nothing", "crash"
+COMPILES, NOTHING, CRASH = "compiles", "nothing", "crash"
+DATA, HOST, CALLBACK, DTYPE = "data", "host", "callback", "dtype"
 REMEDY = {
     COMPILES: "a program of its own on the TPU",
     DATA: "runs eagerly, where the host learns the shape; under compile an error that says so",
     HOST: "a host fallback with one warning; under compile an error that says so",
+    CALLBACK: "runs on the host, with one warning; a compiled program calls back for it",
+    DTYPE: "an error that names complex64 as the remedy",
     NOTHING: "needs no program",
     CRASH: "the compiler ends the process",
 }
@@ -39,7 +44,7 @@ def dtype_of(op: Op) -> torch.dtype:
     """Return float32 if the op takes it, else another dtype that it takes."""
     dtypes = op.supported_dtypes("cpu")
     wanted = (torch.float32, torch.int64, torch.bool, torch.complex64)
-    return next((d for d in wanted if d in dtypes), next(iter(dtypes)))
+    return next((d for d in wanted if d in dtypes), torch.float32)
 
 
 def function_of(op: Op, sample: Any, backward: bool) -> Any:
@@ -51,10 +56,9 @@ def function_of(op: Op, sample: Any, backward: bool) -> Any:
         if not backward:
             return result
         losses = [t for t in _tensors(result) if t.requires_grad]
-        parts = [(t.abs() if t.is_complex() else t).sum() for t in losses]
-        total = parts[0]
-        for part in parts[1:]:
-            total = total + part
+        if not losses:
+            return None
+        total = sum((t.abs() if t.is_complex() else t).sum() for t in losses)
         leaves = [t for t in _tensors(call.ours) if t.requires_grad and t.is_leaf]
         return multitorch.autograd.grad(total, leaves, allow_unused=True)
 
@@ -73,11 +77,18 @@ def _tensors(value: Any) -> Iterator[Any]:
 
 def recorded(op: Op, backward: bool) -> Recorded | None:
     """Return the graph of the first sample that leads to one; None if there is no such sample."""
-    for sample in sample_inputs(op, dtype_of(op), 6, requires_grad=backward):
+    samples = sample_inputs(op, dtype_of(op), 12, requires_grad=backward)
+    for sample in sorted(samples, key=is_empty):
         found = record(function_of(op, sample, backward))
         if found.graph.calls or found.stopped is not None:
             return found
     return None
+
+
+def is_empty(sample: Any) -> bool:
+    """Whether some tensor of a sample has no elements."""
+    given = (sample.input, sample.args, tuple(sample.kwargs.values()))
+    return any(not t.numel() for t in torch.utils._pytree.tree_leaves(given) if torch.is_tensor(t))
 
 
 def verdict(op: Op, backward: bool) -> tuple[str, str]:
@@ -95,7 +106,8 @@ def verdict(op: Op, backward: bool) -> tuple[str, str]:
     if not ahead.host:
         return COMPILES, ""
     i, why = next(iter(sorted(ahead.host.items())))
-    return HOST, f"{found.graph.calls[i].name}: {why}"
+    kind = {aot.NO_PROGRAM: CALLBACK, guard.NO_COMPLEX128: DTYPE}.get(why, HOST)
+    return kind, f"{found.graph.calls[i].name}: {why}"
 
 
 def has_gradient(op: Op) -> bool:
@@ -105,7 +117,8 @@ def has_gradient(op: Op) -> bool:
 
 def ops() -> dict[str, Op]:
     """Return the ops of the database that multitorch has, by name."""
-    return {name_of(op): op for op in op_db if resolve(op) is not None}
+    every = {name_of(op): op for op in op_db if resolve(op) is not None}
+    return {name: op for name, op in every.items() if gap("tpu", name, "tpu") is None}
 
 
 def check(op: Op) -> dict[str, list[str]]:
@@ -157,7 +170,9 @@ def main() -> None:
         try:
             table[name] = check(op)
         except Exception as error:
-            print(f"{name}: {type(error).__name__}: {' '.join(str(error).split())[:300]}", flush=True)
+            print(
+                f"{name}: {type(error).__name__}: {' '.join(str(error).split())[:300]}", flush=True
+            )
         else:
             print(f"{name}: {table[name]} {time.perf_counter() - start:.1f} s", flush=True)
         write(table)
