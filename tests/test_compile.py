@@ -113,6 +113,15 @@ def test_backward_outside_of_a_compiled_forward(dev):
     mt.testing.assert_close(x.grad, expected.grad)
 
 
+def test_what_a_compiled_forward_saves_must_not_change_before_backward(dev):
+    w = mt.ones(3, device=dev, requires_grad=True)
+    x = mt.ones(3, device=dev)
+    y = mt.compile(lambda: (w * x).sum())()
+    x.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.backward()
+
+
 def test_views_and_writes_inside(dev):
     state = mt.zeros(2, 3, device=dev)
     row = state[0]
@@ -306,6 +315,8 @@ def test_meta_device_gives_shapes_and_dtypes():
     x = mt.empty(3, 4, device="meta")
     y = (x @ mt.empty(4, 5, device="meta")).softmax(1)[:, 2:].sum(0, keepdim=True)
     assert (y.shape, y.dtype, y.device.type) == ((1, 3), mt.float32, "meta")
+    with pytest.raises(RuntimeError, match=r"cannot be multiplied \(3x4 and 3x4\)"):
+        x @ x
     assert (x > 0).dtype == mt.bool and x.argmax(1).dtype == mt.int64
     with pytest.raises(NotImplementedError, match="no data"):
         y.tolist()

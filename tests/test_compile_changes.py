@@ -247,6 +247,26 @@ def test_a_view_made_between_the_calls_sees_the_write(dev):
         assert set(view.flatten().tolist()) == {WARM + 1.0}
 
 
+def test_two_states_that_take_one_value(dev):
+    a, b, c = (mt.zeros(2, device=dev) for _ in range(3))
+
+    def f(x):
+        a.copy_(x * 2)
+        b.copy_(a)
+        c.add_(1)
+        return b + c, a.clone()
+
+    fast = mt.compile(f)
+    for n in range(6):
+        x = mt.full((2,), float(n), device=dev)
+        total, copy = fast(x)
+        assert a.tolist() == b.tolist() == copy.tolist() == [2.0 * n] * 2
+        assert c.tolist() == [n + 1.0] * 2 and total.tolist() == [3.0 * n + 1] * 2
+    assert fast.skipped, fast.why_recorded
+    a.add_(5)
+    assert b.tolist() == [10.0, 10.0]
+
+
 def test_new_tensors_of_constants_are_no_obstacle(dev):
     f = mt.compile(lambda x: x + mt.ones(3, device=dev) + x.new_zeros(3) + mt.full_like(x, 2.0))
     x = mt.ones(3, device=dev)

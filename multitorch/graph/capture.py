@@ -250,21 +250,22 @@ class Compiled:
         """Run a recording's program; give tensors and nodes their values; return all values."""
         graph = recording.graph
         wanted: dict[int, None] = {symbol.id: None for _, _, symbol in outputs}
+        inputs = recording.given = dict(zip(graph.inputs, recording.values, strict=True))
         for node in nodes:
             for s in _symbols(node.saved):
-                if s.segment == recording.segment:
+                if s.segment == recording.segment and s.id not in inputs:
                     wanted[s.id] = None
         wanted.update((s.id, None) for s in needed or ())
         graph.outputs = list(wanted)
         self.graph = graph
-        if not wanted:
+        if not wanted and not nodes:
             return None, {}
         donated = _replaced(recording, outputs)
         key = graph.signature(), donated
         program = self._programs.get(key)
         if program is None:
             program = self._compile(recording, key, donated)
-        values = dict(zip(graph.outputs, program(recording.values), strict=True))
+        values = inputs | dict(zip(graph.outputs, program(recording.values), strict=True))
         _deliver(outputs, nodes, values, recording)
         return program, values
 
@@ -428,7 +429,9 @@ def _replaced(recording: Recording, outputs: list) -> tuple[int, ...]:
 def _replace(saved: Any, values: dict[int, Any], recording: Recording) -> Any:
     if saved.__class__ is Sym:
         if saved.segment == recording.segment:
-            return own(values[saved.id], recording.dev.backend)
+            value = values[saved.id]
+            # what came in is kept as it is, so that a later write to it is noticed
+            return value if saved.id in recording.given else own(value, recording.dev.backend)
         return own(recording.past[saved.segment, saved.id], recording.dev.backend)
     if saved.__class__ is tuple:
         return tuple([_replace(s, values, recording) for s in saved])

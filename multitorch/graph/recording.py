@@ -48,6 +48,8 @@ class Recording(World):
         self.breaker: Callable | None = None
         """Runs what is recorded so far when a value is needed; None if that is an error."""
         self.arguments: tuple[tuple, dict] = ((), {})
+        self.given: dict[int, Any] = {}
+        """The inputs' values by number, once the recording is complete."""
         self.values: list[Any] = []
         """The inputs' values, in the order of `graph.inputs`."""
         self.lifted: dict[int, tuple[Any, Any, Sym]] = {}  # id(tensor) -> tensor, array, symbol

@@ -133,7 +133,8 @@ class Plan:
         self._sources(evidence, recording)
         self._writes(recording, outputs)
         self._gradients(evidence)
-        self.born = {id(t): i for i, (t, before, _) in enumerate(outputs) if before is None}
+        at = {number: i for i, number in enumerate(recording.graph.outputs)}
+        self.born = {id(t): at[s.id] for t, before, s in outputs if before is None}
         self._fresh: dict[int, Any] = {}
         self.result = self._result_spec(result)
         for _, t in self.new_grads:
@@ -201,9 +202,11 @@ class Plan:
         self.writes: list[tuple[int, int]] = []  # output, state
         self.arg_writes: list[tuple[int, int]] = []  # output, argument
         self.grad_writes: list[tuple[int, Any]] = []  # output, owner of the gradient
-        for i, (t, before, _) in enumerate(outputs):
+        at = {number: i for i, number in enumerate(recording.graph.outputs)}
+        for t, before, symbol in outputs:
             if before is None or id(t) in drawn:
                 continue
+            i = at[symbol.id]
             if t._view is not None or any(True for _ in live_views(t)):
                 raise Unknown("a write to a tensor that has views")
             if id(t) in places:

@@ -73,17 +73,25 @@ class SameDtype(Promotion):
 SAME = SameDtype("same", _no_bool, fast=frozenset(_C_NAMES) - {dtypes.bool_})
 
 
+def _check_inner(n: int, m: int) -> None:
+    if n != m:
+        raise RuntimeError(f"inner sizes of a matrix product differ: {n} and {m}")
+
+
 def matrix_shape(x: Any, y: Any) -> tuple:
+    _check_inner(x.shape[-1], y.shape[-2])
     batch = broadcast_shape(x.shape[:-2], y.shape[:-2])
     return (*batch, x.shape[-2], y.shape[-1]), x.dtype
 
 
 def _nt_shape(x: Any, y: Any) -> tuple:
+    _check_inner(x.shape[-1], y.shape[-1])
     batch = broadcast_shape(x.shape[:-2], y.shape[:-2])
     return (*batch, x.shape[-2], y.shape[-2]), x.dtype
 
 
 def _tn_shape(x: Any, y: Any) -> tuple:
+    _check_inner(x.shape[-2], y.shape[-2])
     batch = broadcast_shape(x.shape[:-2], y.shape[:-2])
     return (*batch, x.shape[-1], y.shape[-1]), x.dtype
 
