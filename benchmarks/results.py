@@ -1,12 +1,14 @@
 """Run every benchmark and write RESULTS.md beside this file.
 
-    python -m benchmarks.results
+    python -m benchmarks.results [--only dispatch digits_step]
 
-Run it on an otherwise idle machine: a few minutes.
+Run it on an otherwise idle machine: half an hour, or less with `--only`, which measures some
+benchmarks again and keeps the others' sections as they are.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import os
 import platform
@@ -56,11 +58,23 @@ def section(title: str, module: str, flags: list[str]) -> str:
     return f"{part}\n{NOTES[module].read_text()}" if module in NOTES else part
 
 
+def earlier(page: Path) -> dict[str, str]:
+    """Return the sections that the page has now, by title."""
+    parts = page.read_text().split("\n## ")[1:] if page.exists() else []
+    return {part.partition("\n")[0]: f"## {part.rstrip()}\n" for part in parts}
+
+
 def main() -> None:
-    load = os.getloadavg()[0]
-    parts = [section(*which) for which in SECTIONS]
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--only", nargs="+", help="benchmarks to run: dispatch, digits_step …")
+    only = parser.parse_args().only
+    load, page = os.getloadavg()[0], Path(__file__).parent / "RESULTS.md"
+    parts = earlier(page)
+    for title, module, flags in SECTIONS:
+        if only is None or module in only:
+            parts[title] = section(title, module, flags)
     head = f"{INTRODUCTION}{machine()}. Load average at the start: {load:.1f}.\n\n"
-    (Path(__file__).parent / "RESULTS.md").write_text(head + "\n".join(parts))
+    page.write_text(head + "\n".join(parts[title] for title, *_ in SECTIONS if title in parts))
 
 
 if __name__ == "__main__":

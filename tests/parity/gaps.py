@@ -55,11 +55,6 @@ GAPS: dict[str, str] = {
         errors gather jax
         errors scatter jax
     """,
-    "NumPy arrays have at most 64 dimensions": """
-        errors aminmax cpu
-        errors amax cpu
-        errors amin cpu
-    """,
 }
 
 
