@@ -290,6 +290,16 @@ def test_old_values_survive_the_donation_of_states(dev):
         assert f.donated == 1
 
 
+def test_an_argument_that_another_tensor_shares_is_not_given_away(dev):
+    f = mt.compile(lambda x: x.add_(1).sum())
+    for _ in range(WARM):
+        x, other = mt.zeros(3, device=dev), mt.zeros(3, device=dev)
+        other.data = x
+        f(x)
+        assert x.tolist() == [1.0] * 3 and len(other.tolist()) == 3
+    assert f.skipped, f.why_recorded
+
+
 def test_programs_can_be_read(dev):
     f = mt.compile(lambda x: (x @ x).sum())
     with pytest.raises(RuntimeError, match="not been compiled yet"):

@@ -230,6 +230,12 @@ def user_place(frame: Any) -> tuple[Any, int] | None:
     return None
 
 
+def line_of(code: Any, last: int) -> int:
+    """Return the line of a code object's instruction."""
+    positions = list(code.co_positions())
+    return positions[last // 2][0] or code.co_firstlineno
+
+
 def describe(place: tuple[Any, int] | None) -> str:
     """Return 'file.py:12 in f: `source line`' for a place."""
     if place is None:
@@ -237,8 +243,7 @@ def describe(place: tuple[Any, int] | None) -> str:
     import linecache
 
     code, last = place
-    positions = list(code.co_positions())
-    line = positions[last // 2][0] or code.co_firstlineno
+    line = line_of(code, last)
     source = linecache.getline(code.co_filename, line).strip()
     return f"{code.co_filename}:{line} in {code.co_name}" + (f": `{source}`" if source else "")
 

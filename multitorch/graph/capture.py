@@ -415,15 +415,16 @@ def _saved_symbols(tensors: list[Any]) -> list[Node]:
 
 
 def _replaced(recording: Recording, outputs: list) -> tuple[int, ...]:
-    """List the inputs that are states which the program replaces: it may use their memory."""
-    if recording.dev.backend.mutable:
-        return ()
+    """List the inputs whose memory the program may use: none where memory stays the tensors'."""
+    return () if recording.dev.backend.mutable else replaced_states(recording, outputs)
+
+
+def replaced_states(recording: Recording, outputs: list) -> tuple[int, ...]:
+    """List the inputs that are states which outputs replace."""
     slots = {number: i for i, number in enumerate(recording.graph.inputs)}
     changed = {id(t) for t, before, _ in outputs if before is not None and t._view is None}
-    found = {
-        slots[s.id] for t, _, s in recording.lifted.values() if id(t) in changed and s.id in slots
-    }
-    return tuple(sorted(found))
+    states = [s.id for t, _, s in recording.lifted.values() if id(t) in changed]
+    return tuple(sorted({slots[n] for n in states if n in slots}))
 
 
 def _replace(saved: Any, values: dict[int, Any], recording: Recording) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from multitorch.autograd.tape import line_of
+
 
 class Call(NamedTuple):
     """One kernel call: `outs = name(*ins, **params)`, values by number."""
@@ -99,5 +101,4 @@ def _name(value: Any) -> str:
 
 
 def _line(code: Any, last: int) -> tuple[str, int]:
-    positions = list(code.co_positions())
-    return code.co_filename, positions[last // 2][0] or code.co_firstlineno
+    return code.co_filename, line_of(code, last)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from multitorch.autograd import tape
-from multitorch.autograd.tape import user_place
+from multitorch.autograd.tape import line_of, user_place
 from multitorch.device import CPU, device
 from multitorch.graph import capture
 from multitorch.graph.graph import Graph
@@ -100,7 +100,7 @@ def _run(probe: Probe, function: Callable, args: tuple, kwargs: dict, given: lis
     finally:
         outputs = probe.outputs()
         probe.restore()
-    probe.donated = _replaced(probe, outputs)
+    probe.donated = capture.replaced_states(probe, outputs)
     wanted = dict.fromkeys([*[symbol.id for _, _, symbol in outputs], *probe.read])
     for node in capture._saved_symbols([t for t, _, _ in outputs]):
         wanted.update((s.id, None) for s in capture._symbols(node.saved))
@@ -109,13 +109,6 @@ def _run(probe: Probe, function: Callable, args: tuple, kwargs: dict, given: lis
         wanted.update((n, None) for n in probe.shapes if n not in used)
     probe.graph.outputs = list(wanted)
     return result
-
-
-def _replaced(probe: Probe, outputs: list) -> tuple[int, ...]:
-    slots = {number: i for i, number in enumerate(probe.graph.inputs)}
-    changed = {id(t) for t, before, _ in outputs if before is not None and t._view is None}
-    states = [s.id for t, _, s in probe.lifted.values() if id(t) in changed]
-    return tuple(sorted({slots[n] for n in states if n in slots}))
 
 
 def _flat(ins: Any) -> list[int]:
@@ -197,8 +190,7 @@ def _place() -> Place | None:
 
 
 def _line(code: Any, last: int, backward: bool = False) -> Place:
-    positions = list(code.co_positions())
-    return Place(code.co_filename, positions[last // 2][0] or code.co_firstlineno, backward)
+    return Place(code.co_filename, line_of(code, last), backward)
 
 
 class _Borrowed:

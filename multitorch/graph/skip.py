@@ -29,6 +29,8 @@ from multitorch.ops.view import live_views
 from multitorch.random import generator
 
 MISS: Any = object()
+_OWN_REFERENCES = 3
+"""To an array that can be given away: from its tensor, the list of values and the question."""
 
 
 def front() -> tuple:
@@ -149,8 +151,6 @@ class Plan:
         slots = {number: i for i, number in enumerate(recording.graph.inputs)}
         self.template = list(recording.values)
         self.donated = getattr(self.program, "donated", ())
-        self.references = 4
-        """To a state's array: from its tensor, this plan, the list of values and the question."""
         for slot in self.donated:
             self.template[slot] = None
         self.args_at: list[tuple[int, int]] = []  # argument, slot
@@ -303,10 +303,10 @@ class Plan:
         """Run the program; give it the memory of states to which nobody else refers."""
         if not self.donated:
             return self.program(values)
-        for slot in self.donated:
-            if getrefcount(values[slot]) > self.references:
-                values[slot] = self.program.copy(values[slot])
         self.arrays = [None] * len(self.states)
+        for slot in self.donated:
+            if getrefcount(values[slot]) > _OWN_REFERENCES:
+                values[slot] = self.program.copy(values[slot])
         return self.program.consume(values)
 
     def _apart(self, given: list[Any], ids: set[int]) -> bool:
