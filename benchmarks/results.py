@@ -23,12 +23,18 @@ SECTIONS = [
     ("Ops at three sizes", "ops", []),
     ("One training step of the digits example", "digits_step", []),
     ("One training step of five programs", "train", ["--chart", "benchmarks/train.png"]),
+    ("The same steps for a TPU v5e", "train", ["--tpu", "--programs", "tiny,mlp,gpt,lstm"]),
+    ("Python beside a compiled program", "recording", []),
     ("Import", "imports", []),
     ("Memory of a training loop, NumPy", "memory", ["--device", "cpu"]),
     ("Memory of a training loop, JAX", "memory", ["--device", "jax"]),
 ]
-NOTES = {module: Path(__file__).parent / f"{module}_findings.md" for module in ("ops", "train")}
-"""What is to be said below the figures of a section."""
+NOTES = {
+    "Ops at three sizes": "ops_findings.md",
+    "One training step of five programs": "train_findings.md",
+    "The same steps for a TPU v5e": "train_tpu_findings.md",
+}
+"""What is to be said below the figures of a section, beside this file."""
 INTRODUCTION = """\
 # Results
 
@@ -55,7 +61,8 @@ def section(title: str, module: str, flags: list[str]) -> str:
         [sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
     )
     part = f"## {title}\n\n`python {' '.join(command)}`\n\n```\n{done.stdout.rstrip()}\n```\n"
-    return f"{part}\n{NOTES[module].read_text()}" if module in NOTES else part
+    notes = Path(__file__).parent / NOTES[title] if title in NOTES else None
+    return part if notes is None else f"{part}\n{notes.read_text()}"
 
 
 def earlier(page: Path) -> dict[str, str]:

@@ -8,21 +8,22 @@ import time
 from collections.abc import Callable, Mapping
 
 Call = Callable[[], object]
+Clock = Callable[[], float]
 
 
-def time_batch(call: Call, repeats: int) -> float:
+def time_batch(call: Call, repeats: int, clock: Clock = time.perf_counter) -> float:
     """Return the mean seconds of one call over a batch."""
-    began = time.perf_counter()
+    began = clock()
     for _ in range(repeats):
         call()
-    return (time.perf_counter() - began) / repeats
+    return (clock() - began) / repeats
 
 
-def choose_repeats(call: Call, batch_seconds: float) -> int:
+def choose_repeats(call: Call, batch_seconds: float, clock: Clock = time.perf_counter) -> int:
     """Return how many calls fill a batch, after warming up."""
     for _ in range(3):
         call()
-    once = min(time_batch(call, 1) for _ in range(5))
+    once = min(time_batch(call, 1, clock) for _ in range(5))
     return max(1, math.ceil(batch_seconds / max(once, 1e-7)))
 
 

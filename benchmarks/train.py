@@ -1,11 +1,14 @@
 """One training step of five programs, on every library that can take it.
 
     python -m benchmarks.train [--json] [--rounds 7] [--programs tiny,mlp] [--chart train.png]
+    python -m benchmarks.train --tpu [--json] [--programs tiny,mlp]
 
 The programs of `models.py` run on PyTorch and on multitorch, eagerly and compiled; `models_jax.py`
 has them written by hand in JAX. All rivals start from the same weights, and their losses must agree
 for a few steps before the clock starts. Then they take turns in one process, each step waiting for
 its loss. The time to the first result and the memory are measured in a fresh process per rival.
+With --tpu nothing runs: the steps are compiled for a TPU that need not be there, and what its
+compiler counts is compared.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -33,7 +37,7 @@ import multitorch
 from benchmarks import models_jax
 from benchmarks.models import PROGRAMS, Program, make_step
 from benchmarks.timing import race
-from benchmarks.train_report import chart, table
+from benchmarks.train_report import chart, table, tpu_table
 
 Step = Callable[[], float]
 BASE = "JAX by hand"
@@ -47,6 +51,7 @@ RIVALS: dict[str, tuple[str, str, bool]] = {
 }
 """Label: library, device, whether compiled."""
 AGREEING_STEPS = 4
+TOPOLOGY = "v5e:1x1"
 
 
 def initial_state(program: Program) -> dict[str, np.ndarray]:
@@ -85,7 +90,15 @@ def jax_rival(name: str, state: dict[str, np.ndarray]) -> tuple[Step, Any]:
         held, loss = jitted(held, inputs, targets)
         return float(loss)
 
-    return call, lambda: jitted.lower(held, inputs, targets)
+    def lower(sharding: Any = None) -> Any:
+        given = (held, inputs, targets)
+        if sharding is not None:
+            given = jax.tree.map(
+                lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding), given
+            )
+        return jitted.lower(*given)
+
+    return call, lower
 
 
 def present() -> list[str]:
@@ -115,10 +128,34 @@ def costs(rivals: dict[str, tuple[Step, Any]]) -> dict[str, dict[str, float]]:
     for label, (_, function) in rivals.items():
         if RIVALS.get(label) == ("multitorch", "jax", True):
             found[label] = function.cost()
-    return {
-        label: {"flops": cost["flops"], "bytes": cost["bytes accessed"]}
-        for label, cost in found.items()
-    }
+    return {label: counted(cost) for label, cost in found.items()}
+
+
+def counted(cost: Any) -> dict[str, float]:
+    """Return flops and bytes of XLA's account of a program."""
+    return {"flops": cost["flops"], "bytes": cost["bytes accessed"]}
+
+
+def tpu_costs(name: str) -> dict[str, Any]:
+    """Return what the TPU compiler counts for a step by hand and for ours, and its seconds.
+
+    multitorch computes float32 products in float32, which JAX on a TPU does only if it is asked to.
+    """
+    from multitorch_jax.cache import without_cache
+    from multitorch_jax.topology import chip
+
+    program = PROGRAMS[name]
+    sharding = jax.sharding.SingleDeviceSharding(chip(TOPOLOGY).device)
+    began = time.perf_counter()
+    with without_cache(), jax.default_matmul_precision("highest"):
+        compiled = jax_rival(name, initial_state(program))[1](sharding).compile()
+    by_hand = counted(compiled.cost_analysis()) | {"compile s": time.perf_counter() - began}
+    model = program.build(multitorch)
+    step = make_step(multitorch, model, program.optimizer(multitorch, model.parameters()))
+    batch = tuple(multitorch.tensor(a) for a in program.batch())
+    report = multitorch.tpu.estimate(step, batch, TOPOLOGY)
+    ours = {"flops": report.flops, "bytes": report.accessed_bytes}
+    return {BASE: by_hand, "compiled": ours | {"compile s": report.compile_seconds}}
 
 
 # --- a fresh process for each rival
@@ -151,16 +188,20 @@ def alone(label: str, name: str) -> dict[str, float]:
     start = status("VmRSS")
     step, _ = make_rival(label, name, state)
     marks = [time.perf_counter()]
-    for _ in range(3):  # optimizer state is born in the first step: the second is another program
+    for _ in range(3):  # optimizer state is born in the first step
         step()
         marks.append(time.perf_counter())
     with_compiling = status("VmHWM") - start
     forget_peak()
+    steady = []
     for _ in range(5):
+        began = time.perf_counter()
         step()
+        steady.append(time.perf_counter() - began)
     return {
         "first result, s": marks[1] - marks[0],
         "third result, s": marks[3] - marks[0],
+        "compiling, s": max(marks[3] - marks[0] - 3 * min(steady), 0.0),
         "peak, MiB": (status("VmHWM") - start) / 1024,
         "peak with compiling, MiB": with_compiling / 1024,
     }
@@ -186,6 +227,17 @@ def measure(name: str, labels: list[str], rounds: int) -> dict[str, Any]:
     return {"title": PROGRAMS[name].title, "us": times, "cost": counted, "alone": apart}
 
 
+def compare_on_tpu(names: list[str], as_json: bool) -> None:
+    """Print what the TPU compiler counts."""
+    found = {}
+    for name in names:
+        found[name] = tpu_costs(name)
+        if not as_json:
+            print(tpu_table(PROGRAMS[name].title, found[name]), end="\n\n", flush=True)
+    if as_json:
+        print(json.dumps(found, indent=1))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
@@ -193,10 +245,14 @@ def main() -> None:
     parser.add_argument("--programs", default=",".join(PROGRAMS), help="which, comma separated")
     parser.add_argument("--rivals", help="which, by label, separated by semicolons")
     parser.add_argument("--chart", help="where to draw the times as PNG")
+    parser.add_argument("--tpu", action="store_true", help="compare what the TPU compiler counts")
     parser.add_argument("--alone", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.alone:
         print(json.dumps(alone(args.alone, args.programs)))
+        return
+    if args.tpu:
+        compare_on_tpu(args.programs.split(","), args.json)
         return
     labels = [n for n in present() if not args.rivals or n in (BASE, *args.rivals.split(";"))]
     found = {}

@@ -12,13 +12,14 @@ def table(program: dict[str, Any]) -> str:
     """Return the lines of one program: one for each rival, then XLA's cost analysis."""
     times, apart = program["us"], program["alone"]
     head = f"{'':16}{'µs a step':>11}{'/ JAX':>8}{'/ PyTorch':>11}{'first s':>9}{'third s':>9}"
-    lines = [program["title"], head + f"{'MiB':>7}{'compiling':>11}"]
+    lines = [program["title"], head + f"{'compile s':>11}{'MiB':>7}{'compiling':>11}"]
     for label, us in times.items():
         reference = f"{us / times[REFERENCE]:11.2f}" if REFERENCE in times else " " * 11
         one = apart[label]
         lines.append(
             f"{label:16}{us:11.0f}{us / times[BASE]:8.2f}{reference}"
             f"{one['first result, s']:9.2f}{one['third result, s']:9.2f}"
+            f"{one['compiling, s']:11.2f}"
             f"{one['peak, MiB']:7.0f}{one['peak with compiling, MiB']:11.0f}"
         )
     return "\n".join([*lines, *cost_lines(program["cost"])])
@@ -32,6 +33,12 @@ def cost_lines(costs: dict[str, dict[str, float]]) -> list[str]:
         f"{c['bytes'] / 1e6:.2f} MB ({c['bytes'] / hand['bytes']:.3f})"
         for label, c in costs.items()
     ]
+
+
+def tpu_table(title: str, costs: dict[str, dict[str, float]]) -> str:
+    """Return what the TPU compiler counts for one program, and how long it takes."""
+    seconds = ", ".join(f"{label} {c['compile s']:.1f} s" for label, c in costs.items())
+    return "\n".join([title, *cost_lines(costs), f"compiled in: {seconds}"])
 
 
 def chart(found: Found, path: str) -> None:

@@ -49,12 +49,13 @@ globals().update(dtypes.NAMES)
 
 _LAZY = (
     "nn", "optim", "utils", "random", "cuda", "compiler", "accelerator", "backends", "graph",
-    "testing", "linalg", "masked", "special", "version", "fft", "signal", "tpu",
+    "testing", "linalg", "masked", "special", "version", "fft", "signal", "tpu", "types",
 )  # fmt: skip
 _LAZY_NAMES = {
     "Generator": "random", "manual_seed": "random", "seed": "random", "initial_seed": "random",
     "get_rng_state": "random", "set_rng_state": "random", "default_generator": "random",
     "compile": "graph", "compare": "graph.compare",
+    "set_float32_matmul_precision": "numerics", "get_float32_matmul_precision": "numerics",
 }  # fmt: skip
 
 newaxis = None

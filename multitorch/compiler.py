@@ -12,8 +12,18 @@ from typing import Any
 
 from multitorch.graph.capture import RecompileLimit, is_compiling
 from multitorch.graph.report import Compilation, Report, report, reset
+from multitorch.nn.scanned import scan_layers
 
-__all__ = ["Compilation", "RecompileLimit", "Report", "disable", "is_compiling", "report", "reset"]
+__all__ = [
+    "Compilation",
+    "RecompileLimit",
+    "Report",
+    "disable",
+    "is_compiling",
+    "report",
+    "reset",
+    "scan_layers",
+]
 
 
 def disable(fn: Callable | None = None, recursive: bool = True) -> Any:

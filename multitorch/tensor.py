@@ -77,7 +77,7 @@ class Tensor:
         def __gt__(self, other: Any) -> Tensor: ...
         def __ge__(self, other: Any) -> Tensor: ...
 
-    names = property(lambda self: (None,) * self.ndim)
+    names = property(lambda self: (None,) * self.ndim, doc="None for each dimension.")
 
     def __new__(cls, *args: Any, device: Any = None, **kwargs: Any) -> Tensor:
         """Make a float tensor of the given sizes or data (PyTorch's old constructor)."""
@@ -184,11 +184,12 @@ class Tensor:
 
         return strided
 
-    is_cuda = property(lambda self: self._dev.type == "cuda")
-    is_cpu = property(lambda self: self._dev.type == "cpu")
-    is_meta = property(lambda self: self._dev.type == "meta")
-    is_sparse = is_quantized = is_mkldnn = is_nested = property(lambda self: False)
-    is_mps = is_xpu = is_sparse
+    is_cuda = property(lambda self: self._dev.type == "cuda", doc="Whether it is on a CUDA GPU.")
+    is_cpu = property(lambda self: self._dev.type == "cpu", doc="Whether it is in host memory.")
+    is_meta = property(lambda self: self._dev.type == "meta", doc="Whether it has no data.")
+    is_sparse = is_quantized = is_mkldnn = is_nested = is_mps = is_xpu = property(
+        lambda self: False, doc="False: there are no such tensors here."
+    )
 
     def get_device(self) -> int:
         """Return the device's index, -1 on the cpu."""
@@ -226,6 +227,10 @@ class Tensor:
         shape, strides = self._a.shape, self._layout()[0]
         pairs = zip(shape, strides, contiguous_strides(shape), strict=True)
         return 0 in shape or all(size == 1 or has == due for size, has, due in pairs)
+
+    def is_pinned(self, device: Any = None) -> bool:
+        """Return False: no memory is page-locked here."""
+        return False
 
     def data_ptr(self) -> int:
         """Return an address that identifies the tensor's memory."""
@@ -597,12 +602,16 @@ dispatch.bind_tensor_class(Tensor)
 def _attach_families() -> None:
     """Give Tensor the methods and in-place methods of the op families."""
     from multitorch.ops import families
+    from multitorch.ops.common import METHOD_CALLERS
 
     for module in families.modules():
         for name, function in getattr(module, "METHODS", {}).items():
             setattr(Tensor, name, function)
         for name, function in getattr(module, "INPLACE", {}).items():
             setattr(Tensor, name, inplace.make_inplace(function, name))
+    for caller in METHOD_CALLERS:
+        method = getattr(Tensor, caller.__name__)
+        caller.__wrapped__, caller.__doc__ = method, method.__doc__  # type: ignore[attr-defined]
 
 
 _attach_families()

@@ -457,6 +457,24 @@ def test_gradients_across_devices(other_device):
     assert x.grad.tolist() == [2.0, 4.0] and x.grad.device == mt.device("cpu")
 
 
+def test_a_gradient_is_given_on_the_output_s_device(other_device):
+    x = leaf([1.0, 2.0], "cpu")
+    for create_graph in (False, True):
+        with pytest.raises(RuntimeError, match="invalid gradient at index 0 - expected device cpu"):
+            mt.autograd.grad(x * 2, x, mt.ones(2, device=other_device), create_graph=create_graph)
+    with pytest.raises(RuntimeError, match="expected device cpu but got meta"):
+        (x * 2).backward(mt.ones(2, dtype=mt.float64, device="meta"))
+
+
+def test_a_given_gradient_takes_the_output_s_dtype(device):
+    x = leaf([1.0, 2.0], device, mt.float32)
+    for create_graph in (False, True):
+        (g,) = mt.autograd.grad(
+            x * 2, x, mt.ones(2, device=device).double(), create_graph=create_graph
+        )
+        assert g.dtype == mt.float32 and g.tolist() == [2.0, 2.0]
+
+
 def test_numpy_shares_memory_and_refuses_recorded_tensors():
     x = mt.ones(2)
     x.numpy()[0] = 5

@@ -334,6 +334,22 @@ def test_python_effects_happen_at_every_call(dev, capsys):
     assert capsys.readouterr().out == "called\n" * 6
 
 
+def test_a_key_that_is_renamed(dev):
+    config = {"a": 2.0, "b": 3.0}
+
+    def scaled(x: Any) -> Any:
+        return x * config.get("b", 1.0)
+
+    compiled, x = mt.compile(scaled), mt.ones(2, device=dev)
+    for _ in range(WARM):
+        assert compiled(x).tolist() == [3.0, 3.0]
+    assert compiled.skipped
+    items = list(config.items())
+    config.clear()
+    config.update({("c" if key == "b" else key): value for key, value in items})
+    assert compiled(x).tolist() == [1.0, 1.0]
+
+
 def test_a_module_that_counts_its_calls(dev):
     class Counting(mt.nn.Module):
         calls = 0

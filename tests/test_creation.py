@@ -23,6 +23,8 @@ CREATIONS = [
     "full((2, 3), 7)", "full((2,), 2.5)", "full((), True)", "full([1, 2], 1j)", "full((2,), 3, dtype=torch.float64)",
     "full((2,), 2.7, dtype=torch.int64)", "arange(5)", "arange(5.0)", "arange(2, 5)", "arange(1, 2, 0.3)", "arange(5, 0, -2)",
     "arange(0)", "arange(3, dtype=torch.float16)", "arange(0, 10, 3, dtype=torch.uint8)", "arange(0.5, 3.5, dtype=torch.int64)",
+    "arange(0.0, -8.5, -4.0, dtype=torch.int16)", "arange(0, 3, 0.5, dtype=torch.int32)", "arange(0.5, 3.1, 1.5, dtype=torch.int64)",
+    "linspace(4.3, -3, 9, dtype=torch.int64)", "logspace(4.3, 1.2, 4, dtype=torch.int32)",
     "arange(start=1, end=4)", "arange(end=4)", "arange(1, 4, step=2)", "arange(0, 1, 0.1)",
     "linspace(0, 1, 5)", "linspace(3, -1, 4)", "linspace(0, 10, 1)", "linspace(0, 1, 0)", "linspace(-3, 3, 7, dtype=torch.float64)",
     "linspace(0, 10, 4, dtype=torch.int64)", "linspace(start=0, end=1, steps=100)", "linspace(0, 1j, 3)", "logspace(0, 2, 3)",

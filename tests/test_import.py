@@ -73,6 +73,6 @@ def test_wheel_is_small_and_whole(tmp_path):
         "multitorch_numpy",
         "multitorch_jax",
     }
-    assert "multitorch/py.typed" in names
+    assert {"multitorch/py.typed", "multitorch/__init__.pyi", "multitorch/tensor.pyi"} <= set(names)
     (entry_points,) = [name for name in names if name.endswith("entry_points.txt")]
     assert "cpu = multitorch_numpy:load" in zipfile.ZipFile(wheel).read(entry_points).decode()

@@ -110,3 +110,68 @@ def test_least_squares_of_low_rank(device):
     found = mt.linalg.lstsq(*(mt.tensor(a, device=device) for a in (x, y)))
     assert found.rank.tolist() == [3, 3]
     close(found.solution, np.linalg.pinv(x) @ y)
+
+
+def normalized(x, dim, weight, bias, eps=1e-5):
+    mean = x.mean(dim, keepdim=True)
+    var = ((x - mean) ** 2).mean(dim, keepdim=True)
+    return (x - mean) / (var + eps).sqrt() * weight + bias
+
+
+@pytest.mark.parametrize("far", [0.0, 1.0, 40.0])
+@pytest.mark.parametrize("kind", ["batch", "group", "layer"])
+def test_norms(device, kind, far):
+    x, w, b = numbers(8, 12, 16, 17) + far, numbers(12, seed=1), numbers(12, seed=2)
+    if kind == "layer":
+        w, b = numbers(16, 17, seed=1), numbers(16, 17, seed=2)
+    results = []
+    for by_formula in (False, True):
+        leaves = [mt.tensor(a, device=device, requires_grad=True) for a in (x, w, b)]
+        x_, w_, b_ = leaves
+        if kind == "layer":
+            y = normalized(x_, (2, 3), w_, b_) if by_formula else F.layer_norm(x_, (16, 17), w_, b_)
+        elif by_formula:
+            groups = x_.view(8, 3, 4, 16, 17) if kind == "group" else x_
+            shape = (3, 4, 1, 1) if kind == "group" else (12, 1, 1)
+            dim = (2, 3, 4) if kind == "group" else (0, 2, 3)
+            y = normalized(groups, dim, w_.view(shape), b_.view(shape)).view(x_.shape)
+        elif kind == "group":
+            y = F.group_norm(x_, 3, w_, b_)
+        else:
+            y = F.batch_norm(x_, None, None, w_, b_, training=True)
+        (y * mt.tensor(numbers(*x.shape, seed=3), device=device)).sum().backward()
+        results.append([y, *[leaf.grad for leaf in leaves]])
+    for found, expected in zip(*results, strict=True):
+        close(found, expected.detach().cpu().numpy(), 1e-8)
+
+
+@pytest.mark.parametrize("shape", [(64, 96), (600, 700)])
+def test_norms_of_nearly_constant_rows(shape):
+    x = (1000 + 0.01 * numbers(*shape)).astype(np.float32)
+    wide = x.astype(np.float64)
+    expected = (wide - wide.mean(1, keepdims=True)) / np.sqrt(wide.var(1, keepdims=True) + 1e-5)
+    close(F.layer_norm(mt.tensor(x), shape[1:]), expected, 1e-5)
+    columns = mt.tensor(x.T.copy())
+    close(F.batch_norm(columns, None, None, training=True).T, expected, 1e-5)
+
+
+@pytest.mark.parametrize("shape", [(300, 64), (20, 1000), (2, 3, 5000)])
+def test_running_sums(device, shape):
+    x = numbers(*shape)
+    close(mt.tensor(x, device=device).cumsum(-1), np.cumsum(x, -1))
+    x[0, ..., 40] = np.inf
+    close(mt.tensor(x, device=device).cumsum(-1), np.cumsum(x, -1))
+
+
+def test_ctc_loss_of_many():
+    x = mt.tensor(numbers(12, 40, 7), requires_grad=True)
+    labels = mt.tensor(np.random.default_rng(0).integers(1, 7, (40, 4)))
+    times, sizes = [12 - i % 4 for i in range(40)], [1 + i % 4 for i in range(40)]
+    losses = F.ctc_loss(x, labels, times, sizes, reduction="none")
+    (grad,) = mt.autograd.grad(losses.sum(), [x])
+    for i in (0, 5, 39):
+        one = x[:, i : i + 1].detach().clone().requires_grad_()
+        loss = F.ctc_loss(one, labels[i : i + 1], [times[i]], [sizes[i]], reduction="sum")
+        (alone,) = mt.autograd.grad(loss, [one])
+        close(losses[i], loss.item(), 1e-8)
+        close(grad[:, i : i + 1], alone.numpy(), 1e-8)

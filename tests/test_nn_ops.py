@@ -58,12 +58,31 @@ def test_conv_transpose2d(oracle, device, options):
     check(oracle, device, "conv_transpose2d", real(2, 4, 5, 4), w, real(8), **options)
 
 
+@pytest.mark.parametrize("padding", [0, 1, 3])
+def test_output_padding_longer_than_the_stride(oracle, device, padding):
+    check(oracle, device, "conv_transpose1d", real(2, 2, 4), real(2, 2, 3), real(2), stride=2,
+          padding=padding, output_padding=3, dilation=4)  # fmt: skip
+
+
 @pytest.mark.parametrize("kernel, dilation", [((3, 3), 1), ((4, 2), 2), ((1, 1), 1)])
 def test_same_padding(oracle, device, kernel, dilation):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch warns of the copy that an even kernel costs it
         check(oracle, device, "conv2d", real(2, 1, 9, 8), real(3, 1, *kernel), padding="same",
               dilation=dilation)  # fmt: skip
+
+
+def test_cosine_similarity_broadcasts_before_it_takes_norms(oracle, device):
+    check(oracle, device, "cosine_similarity", real(1, 2, 3), real(2, 1, 3), dim=-2)
+
+
+def test_means_of_integers_round_towards_zero(oracle, device):
+    x = np.arange(-8, 8).reshape(1, 1, 4, 4)
+    ours = multitorch.nn.functional.avg_pool2d(
+        multitorch.tensor(x, device=device), 2, divisor_override=-3
+    )
+    theirs = oracle.nn.functional.avg_pool2d(oracle.tensor(x), 2, divisor_override=-3)
+    assert ours.tolist() == theirs.tolist()
 
 
 def test_other_ranks(oracle, device):
@@ -75,11 +94,17 @@ def test_other_ranks(oracle, device):
           stride=2, output_padding=1)  # fmt: skip
 
 
-def test_convolution_in_chunks(oracle, monkeypatch):
+@pytest.mark.parametrize("positions", [5, 70, 1000])
+@pytest.mark.parametrize("options", [{}, {"stride": 2}, {"stride": 3, "dilation": 2}], ids=str)
+def test_convolution_in_blocks(oracle, monkeypatch, positions, options):
     from multitorch_numpy import conv
 
-    monkeypatch.setattr(conv, "_CHUNK", 1)
-    check(oracle, "cpu", "conv2d", real(3, 4, 7, 6), real(8, 4, 3, 3), real(8), padding=1)
+    monkeypatch.setattr(conv, "_BLOCK", 0)
+    monkeypatch.setattr(conv, "_FEWEST", positions)
+    x, w, b = real(3, 4, 9, 8), real(8, 4, 3, 3), real(8)
+    check(oracle, "cpu", "conv2d", x, w, b, padding=1, **options)
+    check(oracle, "cpu", "conv2d", x, w[:, :2], b, padding=2, groups=2, **options)
+    check(oracle, "cpu", "conv_transpose2d", x, real(4, 5, 3, 3), padding=1, **options)
 
 
 @pytest.mark.parametrize(
@@ -112,6 +137,14 @@ def test_max_pool2d(oracle, device, options):
 def test_first_of_equal_maxima_gets_the_gradient(oracle, device, stride):
     x = RNG.integers(0, 2, (2, 3, 6, 6)).astype(float)
     check(oracle, device, "max_pool2d", x, kernel_size=2, stride=stride, order=1)
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf, np.inf])
+@pytest.mark.parametrize("options", WINDOWS, ids=str)
+def test_gradient_of_maxima_that_are_no_numbers(oracle, options, value):
+    x = real(2, 3, 7, 8)
+    x[RNG.random(x.shape) < 0.4] = value
+    check(oracle, "cpu", "max_pool2d", x, order=1, **options)
 
 
 @pytest.mark.parametrize("include", [True, False])

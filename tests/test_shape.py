@@ -276,6 +276,14 @@ def test_indices_and_starts_are_data_so_that_a_loop_compiles_once():
     assert len(found) == 4 and not compiled
 
 
+def test_gather_takes_an_empty_index_of_any_number_of_dimensions(device):
+    x = torch.ones(3, 4, device=device, requires_grad=True)
+    out = x.gather(0, torch.empty(2, 0, 5, dtype=torch.int64, device=device))
+    assert out.shape == (2, 0, 5)
+    out.sum().backward()
+    assert not x.grad.any()
+
+
 @pytest.mark.parametrize("offset", [0, 3])
 def test_as_strided_scatter(oracle, device, offset):
     x, y = real(3, 4), real(2, 2)

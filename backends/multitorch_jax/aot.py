@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import re
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from multitorch.backend.ahead import Ahead
+from multitorch_jax.account import analysis, fill, scope
+from multitorch_jax.cache import without_cache
 from multitorch_jax.guard import why_not
-from multitorch_jax.hlo import SCOPE, Program
 from multitorch_jax.jit import x64
 from multitorch_jax.topology import Chip, chip
 
@@ -103,15 +103,7 @@ class Job:
 
         def program(first: list[Any], second: list[Any]) -> list[Any]:
             env: dict[Any, Any] = dict(zip([*states, *rest], [*first, *second], strict=True))
-            for i, (name, ins, params, outs) in enumerate(calls):
-                if i in self.host:
-                    continue
-                with jax.named_scope(f"{SCOPE}{i}"):
-                    result = getattr(self.world, name)(*_map(ins, env.get), **dict(params))
-                if isinstance(outs, int):
-                    env[outs] = result
-                else:
-                    env.update(zip(outs, result, strict=True))
+            self.graph.run(self.world, env, scope, self.host)
             return [env[n] for n in wanted]
 
         return program, states, rest
@@ -148,9 +140,9 @@ def compile_ahead(
         chip=target.device.device_kind, chips=target.count, capacity=target.generation.capacity
     )
     began = time.perf_counter()
-    with x64(True), _without_cache():
+    with x64(True), without_cache():
         try:
-            _account(result, job.compile(), target)
+            _account(result, job)
         except jax.errors.JaxRuntimeError as error:
             if not _is_memory(error):
                 raise
@@ -160,40 +152,13 @@ def compile_ahead(
     return result
 
 
-@contextlib.contextmanager
-def _without_cache() -> Iterator[None]:
-    """Compile anew: JAX keeps programs for absent devices in its cache, but cannot read them."""
-    from jax.experimental.compilation_cache import compilation_cache
-
-    before = jax.config.jax_enable_compilation_cache  # pyright: ignore
-    jax.config.update("jax_enable_compilation_cache", False)
-    compilation_cache.reset_cache()
-    try:
-        yield
-    finally:
-        jax.config.update("jax_enable_compilation_cache", before)
-        compilation_cache.reset_cache()
-
-
-def _account(result: Ahead, compiled: Any, target: Chip) -> None:
-    """Fill in what the compiler says of a finished program."""
-    memory = compiled.memory_analysis()
-    result.argument_bytes = memory.argument_size_in_bytes
-    result.output_bytes = memory.output_size_in_bytes
-    result.alias_bytes = memory.alias_size_in_bytes
-    result.temporary_bytes = memory.temp_size_in_bytes
-    result.code_bytes = memory.generated_code_size_in_bytes
-    result.peak_bytes = getattr(memory, "peak_memory_in_bytes", 0) or (
-        result.argument_bytes + result.output_bytes - result.alias_bytes + result.temporary_bytes
-    )
-    cost = compiled.cost_analysis() or {}
-    cost = cost[0] if isinstance(cost, list) else cost
-    result.flops = max(cost.get("flops", 0.0), 0.0)
-    result.accessed_bytes = max(cost.get("bytes accessed", 0.0), 0.0)
-    generation = target.generation
-    program = Program(compiled.as_text(), generation.clock, generation.bandwidth)
-    result.operations = program.operations()
-    result.seconds = _seconds(cost.get("optimal_seconds", 0.0), result)
+def _account(result: Ahead, job: Job) -> None:
+    """Compile a job, and fill in what the compiler says of its program."""
+    compiled, generation = job.compile(), job.target.generation
+    fill(result, compiled, generation.clock, generation.bandwidth)
+    told = getattr(compiled.memory_analysis(), "peak_memory_in_bytes", 0)
+    result.peak_bytes = told or result.peak_bytes
+    result.seconds = _seconds(analysis(compiled).get("optimal_seconds", 0.0), result)
 
 
 def _seconds(told: float, result: Ahead) -> float:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -10,9 +12,11 @@ import numpy as np
 
 from multitorch.backend import Backend, RuleCall, World
 from multitorch.backend.collect import kernels
+from multitorch.backend.contract import Shape
+from multitorch_jax import precision as matmul_precision
 from multitorch_jax.guard import guard, on_tpu, refuse_complex128
-from multitorch_jax.jit import eager, elementwise, x64
-from multitorch_jax.program import Program
+from multitorch_jax.jit import eager, elementwise, restore_x64, swap_x64, x64
+from multitorch_jax.program import Program, picker
 
 if TYPE_CHECKING:
     from multitorch.backend.ahead import Ahead
@@ -21,7 +25,21 @@ _ELEMENTWISE = frozenset(
     "add sub mul div neg abs exp log sqrt rsqrt sin cos tanh sigmoid relu maximum minimum eq ne lt "
     "le gt ge reciprocal square erf log1p expm1 mm pow".split()
 )
-_PLATFORM = {"cuda": "cuda", "tpu": "tpu"}
+
+
+@partial(jax.jit, static_argnums=(1, 2, 3))
+def _resized(a: Any, split: Shape, sizes: Shape, shape: Shape) -> Any:
+    """Cut or pad an array with zeros."""
+    ends = [(0, n - m, 0) for m, n in zip(split, sizes, strict=True)]
+    return jax.lax.pad(a.reshape(split), jax.numpy.zeros((), a.dtype), ends).reshape(shape)
+
+
+def _picker(flags: Sequence[bool], wanted: bool) -> Callable[[Sequence[Any]], tuple]:
+    """Return the function that picks the values whose flag is `wanted`."""
+    return picker([i for i, flag in enumerate(flags) if flag is wanted])
+
+
+_PLATFORM = {"cpu": "cpu", "cuda": "cuda", "tpu": "tpu"}
 
 
 class TraceWorld(World):
@@ -43,7 +61,7 @@ class JaxBackend(Backend):
     def __init__(self) -> None:
         self.trace = TraceWorld()
         self.array_types = (type(jax.numpy.zeros(())),)
-        self._rules: dict[tuple, Callable] = {}
+        self._rules: dict[RuleCall, tuple[Callable, Callable, dict[tuple, Callable]]] = {}
         self._fills: dict[tuple, Callable] = {}
         self._devices: dict[str, list[Any]] = {}
 
@@ -71,6 +89,20 @@ class JaxBackend(Backend):
     def device_count(self, type: str) -> int:
         return len(self.devices(type))
 
+    def reshaped_in_place(self, a: Any, shape: tuple[int, ...]) -> Any:
+        size, known = a.size, prod(shape)
+        if -1 in shape:
+            if known >= 0 or size % known:
+                return None
+            shape = tuple([size // -known if n == -1 else n for n in shape])
+        elif known != size:
+            return None
+        return self.reshape(a, shape=shape)
+
+    def set_matmul_precision(self, precision: str) -> None:
+        if matmul_precision.set_precision(precision):
+            jax.clear_caches()  # whatever was traced so far holds the precision of its time
+
     def put(self, a: np.ndarray, *, type: str, index: int) -> Any:
         if on_tpu():
             refuse_complex128(a.dtype, "a tensor")
@@ -82,12 +114,27 @@ class JaxBackend(Backend):
         key = (shape, dtype, type, index)
         fill = self._fills.get(key)
         if fill is None:
-            fill = self._fills[key] = jax.jit(lambda v: jax.numpy.full(shape, v, dtype))
-        with x64(True), jax.default_device(self.devices(type)[index]):
+            place = jax.sharding.SingleDeviceSharding(self.devices(type)[index])
+            fill = self._fills[key] = jax.jit(
+                lambda v: jax.numpy.full(shape, v, dtype), out_shardings=place
+            )
+        before = swap_x64(True)
+        try:
             return fill(value)
+        finally:
+            restore_x64(before)
 
     def get(self, a: Any) -> np.ndarray:
         return np.asarray(a)
+
+    def resize(
+        self, a: Any, split: Shape, sizes: Shape, shape: Shape, place: tuple[str, int]
+    ) -> Any:
+        # away from an accelerator and back would stop it: there a small program for each size does
+        if self.devices(place[0])[place[1]].platform == "cpu":
+            return super().resize(a, split, sizes, shape, place)
+        with x64(True):
+            return _resized(a, split, sizes, shape)
 
     def as_array(self, a: Any) -> Any:
         with x64(True):
@@ -108,43 +155,58 @@ class JaxBackend(Backend):
         """Run all wanted rules of a node as one jitted program."""
         if op.opaque:
             return op.run_rules(self, g, saved, needs, meta)
-        statics = op.static_saves
-        key = (
-            op.name,
-            needs,
-            meta,
-            tuple([s for s, static in zip(saved, statics, strict=True) if static]),
-            type(g),
-        )
-        compiled = self._rules.get(key)
+        found = self._rules.get(op)
+        if found is None:
+            flags = op.static_saves
+            pickers = _picker(flags, True), _picker(flags, False)
+            found = self._rules[op] = (*pickers, {})
+        pick_statics, pick_arrays, programs = found
+        key = (needs, meta, pick_statics(saved), g.__class__)
+        compiled = programs.get(key)
         if compiled is None:
-            rules = self._joint(op, saved, needs, meta)
-            compiled = jax.jit(rules)
-            if on_tpu():
-                compiled = guard(rules.__name__, compiled, rules)
-            self._rules[key] = compiled
-        arrays = [s for s, static in zip(saved, statics, strict=True) if not static]
-        with x64(True):
-            return compiled(g, arrays)
+            compiled = programs[key] = self._compile_rules(op, saved, needs, meta)
+        before = swap_x64(True)
+        try:
+            return compiled(g, *pick_arrays(saved))
+        finally:
+            restore_x64(before)
 
-    def _joint(self, op: RuleCall, saved: Sequence[Any], needs: Any, meta: Any) -> Callable:
-        statics = [s if static else None for s, static in zip(saved, op.static_saves, strict=True)]
+    def _compile_rules(self, op: RuleCall, saved: Sequence[Any], needs: Any, meta: Any) -> Callable:
         flags = op.static_saves
+        statics = [s if static else None for s, static in zip(saved, flags, strict=True)]
 
-        def rules(g: Any, arrays: list[Any]) -> tuple[Any, ...]:
+        def rules(g: Any, *arrays: Any) -> tuple[Any, ...]:
             given = iter(arrays)
             pairs = zip(statics, flags, strict=True)
             values = [value if static else next(given) for value, static in pairs]
             return op.run_rules(self.trace, g, values, needs, meta)
 
         rules.__name__ = f"{op.name}_backward"
-        return rules
+        compiled = jax.jit(rules)
+        return guard(rules.__name__, compiled, rules) if on_tpu() else compiled
 
     def compile(self, graph: Any, **options: Any) -> Program:
         """Compile a recorded graph: its calls replayed over the kernels under one `jax.jit`."""
-        dev = options["device"]
-        target = self.devices(dev.type if dev.type in ("jax", "cuda", "tpu") else "jax")
-        return Program(self.trace, graph, target[dev.ordinal], options.get("donated", ()))
+        dev, donated = options["device"], options.get("donated", ())
+        if dev.backend is self:
+            return Program(self.trace, graph, self.devices(dev.type)[dev.ordinal], donated)
+        from multitorch_jax.shared import HostProgram
+
+        return HostProgram(self.trace, graph, self._host(), donated)
+
+    def _host(self) -> Any:
+        found = self.devices("cpu")
+        if not found:
+            raise RuntimeError(
+                "tensors on cpu are compiled by XLA:CPU, which this JAX is told not to load. "
+                "Remedy: add it to JAX_PLATFORMS, as in JAX_PLATFORMS=cuda,cpu."
+            )
+        return found[0]
+
+    def settle(self, a: np.ndarray) -> np.ndarray:
+        from multitorch_jax.shared import settle
+
+        return settle(a, self._host())
 
     def compile_ahead(
         self,

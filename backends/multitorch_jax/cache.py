@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -27,3 +29,22 @@ def keep_programs() -> None:
     except OSError:
         return  # a home that cannot be written to
     jax.config.update("jax_compilation_cache_dir", place)
+
+
+@contextlib.contextmanager
+def without_cache() -> Iterator[None]:
+    """Compile anew in this block.
+
+    JAX keeps programs for absent devices, but cannot read them; and what it keeps has the scopes of
+    the program that came first, be they others.
+    """
+    from jax.experimental.compilation_cache import compilation_cache
+
+    before = jax.config.jax_enable_compilation_cache  # pyright: ignore
+    jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_compilation_cache", before)
+        compilation_cache.reset_cache()

@@ -10,7 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from multitorch_jax import linalg as _linalg
+from multitorch_jax import precision as _precision
 
 Array = Any
 Sizes = tuple[int, ...]
@@ -23,7 +23,7 @@ def _layout(n: int, lhs: str = "NC", rhs: str = "OI", out: str = "NC") -> Any:
 
 
 def _general(x: Array, w: Array, **options: Any) -> Array:
-    return lax.conv_general_dilated(x, w, precision=_linalg.PRECISION, **options)
+    return lax.conv_general_dilated(x, w, precision=_precision.of_products, **options)
 
 
 # --- one filter for each channel -----------------------------------------------------------------

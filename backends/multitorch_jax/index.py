@@ -106,7 +106,7 @@ def index_select(x, index, *, dim):
 
 def index_add(x, index, src, *, dim):
     if not x.ndim:
-        return x + jnp.sum(src)
+        return _add(jnp.reshape(x, (1,)), jnp.zeros(src.size, jnp.int64), jnp.ravel(src))[0]
     return _add(x, (_ALL,) * dim + (jnp.ravel(index),), src)
 
 

@@ -6,28 +6,27 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
+
+from multitorch_jax import precision as _precision
 
 Array = Any
-PRECISION = lax.Precision.HIGHEST
-"""Precision of float32 products: PyTorch's default, no shorter formats on tensor cores."""
 
 
 def matmul(x: Array, y: Array) -> Array:
-    return jnp.matmul(x, y, precision=PRECISION)
+    return jnp.matmul(x, y, precision=_precision.of_products)
 
 
 def matmul_single(x: Array, y: Array) -> Array:
     """Return the product of half-precision arrays in single precision, in which it is added up."""
-    return jnp.matmul(x, y, precision=PRECISION, preferred_element_type=np.float32)
+    return jnp.matmul(x, y, precision=_precision.of_products, preferred_element_type=np.float32)
 
 
 def matmul_nt(x: Array, y: Array) -> Array:
-    return jnp.matmul(x, jnp.swapaxes(y, -1, -2).conj(), precision=PRECISION)
+    return jnp.matmul(x, jnp.swapaxes(y, -1, -2).conj(), precision=_precision.of_products)
 
 
 def matmul_tn(x: Array, y: Array) -> Array:
-    return jnp.matmul(jnp.swapaxes(x, -1, -2).conj(), y, precision=PRECISION)
+    return jnp.matmul(jnp.swapaxes(x, -1, -2).conj(), y, precision=_precision.of_products)
 
 
 mm = mv = dot = matmul
@@ -35,7 +34,7 @@ mm_nt, mm_tn = matmul_nt, matmul_tn
 
 
 def mv_t(x: Array, y: Array) -> Array:
-    return jnp.matmul(x.conj().T, y, precision=PRECISION)
+    return jnp.matmul(x.conj().T, y, precision=_precision.of_products)
 
 
 def outer(x: Array, y: Array) -> Array:
@@ -43,7 +42,7 @@ def outer(x: Array, y: Array) -> Array:
 
 
 def linear(x: Array, w: Array, b: Array = None) -> Array:
-    y = jnp.matmul(x, w.T, precision=PRECISION)
+    y = jnp.matmul(x, w.T, precision=_precision.of_products)
     return y if b is None else y + b
 
 

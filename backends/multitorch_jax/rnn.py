@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from multitorch_jax.linalg import PRECISION
+from multitorch_jax import precision as _precision
 
 Array = Any
 
@@ -26,7 +26,7 @@ def _narrow(like: Array, *arrays: Array) -> tuple[Array, ...]:
 
 
 def _dot(x: Array, w: Array) -> Array:
-    return jnp.matmul(x, w, precision=PRECISION)
+    return jnp.matmul(x, w, precision=_precision.of_products)
 
 
 def _affine(x: Array, w: Array, *biases: Array) -> Array:

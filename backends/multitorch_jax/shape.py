@@ -153,8 +153,13 @@ def flip(x, *, dims):
     return lax.rev(x, dims)
 
 
-def roll(x, *, shifts, dims):
-    return jnp.roll(x, shifts if dims else shifts[0], dims or None)
+def roll(x, *shifts, dims):
+    if not dims:
+        return roll(jnp.ravel(x), *shifts, dims=(0,)).reshape(x.shape)
+    for shift, d in zip(shifts, dims, strict=True):
+        n = x.shape[d]
+        x = lax.dynamic_slice_in_dim(lax.concatenate((x, x), d), -shift % n, n, d)
+    return x
 
 
 def repeat(x, *, repeats):

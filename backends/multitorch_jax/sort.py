@@ -38,8 +38,24 @@ def topk(x: Array, *, k: int, dim: int, largest: bool, sorted: bool) -> tuple[Ar
     """Return (values, indices) of the k largest or smallest elements."""
     if not x.ndim:
         return x, jnp.zeros((), np.int64)
+    if x.dtype in _SINGLE:
+        return _topk_single(x, k, dim, largest)
     values, index = sort(x, dim=dim, descending=largest, stable=True)
     return lax.slice_in_dim(values, 0, k, axis=dim), lax.slice_in_dim(index, 0, k, axis=dim)
+
+
+_SINGLE = frozenset(map(np.dtype, (np.float32, np.float16, jnp.bfloat16)))
+"""What XLA selects from without sorting, on a CPU a hundred times as fast: float32 and narrower."""
+
+
+def _topk_single(x: Array, k: int, dim: int, largest: bool) -> tuple[Array, Array]:
+    """Select in XLA's total order, in which the sign of NaN says whether it comes first or last."""
+    wide = jnp.moveaxis(x, dim, -1).astype(np.float32)
+    nan = np.copysign(np.float32(np.nan), 1 if largest else -1)
+    keys = jnp.where(jnp.isnan(wide), nan, wide if largest else -wide)
+    values, index = lax.top_k(keys, k)
+    values = (values if largest else -values).astype(x.dtype)
+    return jnp.moveaxis(values, -1, dim), jnp.moveaxis(index, -1, dim).astype(np.int64)
 
 
 # --- unique values -------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Iterator
 from math import prod as _prod
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from multitorch_numpy import activation as _activation
+from multitorch_numpy import pointwise as _pointwise
 
 Array = Any
 Sizes = tuple[int, ...]
@@ -152,6 +154,11 @@ def max_pool_backward(
 ) -> Array:  # fmt: skip
     lead = x.ndim - len(size)
     sizes = x.shape[lead:]
+    if not _all_finite(out):
+        where = max_pool_with_indices(
+            x, size=size, kernel=kernel, stride=stride, padding=padding, dilation=dilation
+        )[1]
+        return _added_at(g, where, x.shape, lead)
     pads = _pads(sizes, size, kernel, stride, padding, dilation)
     padded = _padded(x, _lowest(x.dtype), pads)
     stages = _separable(np.maximum, padded, size, kernel, stride, dilation)
@@ -162,13 +169,25 @@ def max_pool_backward(
     return _cropped(g, sizes, pads)
 
 
+def _all_finite(x: Array) -> bool:
+    """Whether there is neither NaN nor infinity, nor a number with an infinite square."""
+    if x.dtype.char in "fd":
+        return math.isfinite(np.vdot(x, x))
+    return bool(np.isfinite(x).all())
+
+
+def _added_at(g: Array, where: Array, shape: Sizes, lead: int) -> Array:
+    """Add each gradient to the element of its image that a flat index names."""
+    dx = np.zeros((_prod(shape[:lead]), _prod(shape[lead:])), g.dtype)
+    images = np.arange(len(dx))[:, None]
+    np.add.at(dx, (images, where.reshape(len(dx), -1)), g.reshape(len(dx), -1))
+    return dx.reshape(shape)
+
+
 def _to_first(
     g: Array, source: Array, result: Array, axis: int, o: int, k: int, s: int, d: int
 ) -> Array:
-    """Give each gradient to the first element of its window, along one dimension, that is maximal.
-
-    What is left, where the maximum is NaN, goes to the last.
-    """
+    """Give each gradient to the first maximal element of its window along one dimension."""
     dx = np.zeros(source.shape, g.dtype)
     windows = _windows(axis, o, k, s, d)
     apart = s > d * (k - 1)
@@ -223,7 +242,7 @@ def avg_pool(
     y = _separable(np.add, _padded(x, 0, pads), size, kernel, stride, ones)[-1]
     divisor = _divisor(sizes, size, kernel, stride, padding, include, override)
     if dtype.kind in "iu":
-        return np.sign(y) * (np.abs(y) // np.asarray(divisor, y.dtype))
+        return _pointwise.trunc_divide(y, np.asarray(divisor, y.dtype))
     return (y / np.asarray(divisor, y.dtype)).astype(dtype, copy=False)
 
 

@@ -223,9 +223,9 @@ def flip(x, *, dims):
     return x[tuple(spots)].copy()
 
 
-def roll(x, *, shifts, dims):
+def roll(x, *shifts, dims):
     if not dims:
-        return roll(x.reshape(-1), shifts=shifts, dims=(0,)).reshape(x.shape)
+        return roll(x.reshape(-1), *shifts, dims=(0,)).reshape(x.shape)
     for shift, d in zip(shifts, dims, strict=True):
         lead, cut = (_ALL,) * d, -shift % x.shape[d]
         head = (*lead, builtins.slice(cut))
@@ -287,7 +287,11 @@ def arange(x, start, step, *, size):
     """Return `start + step * i` for i < size, of the dtype of `x`."""
     if x.dtype.kind in "iu":
         wide = x.dtype if x.dtype.itemsize == 8 else np.int64  # what does not fit wraps
-        return np.arange(start, start + size * step, step, dtype=wide).astype(x.dtype, copy=False)
+        if step:
+            line = np.arange(start, start + size * step, step, dtype=wide)
+        else:
+            line = np.full(size, start, wide)
+        return line.astype(x.dtype, copy=False)
     return (np.arange(size) * step + start).astype(x.dtype)
 
 

@@ -14,13 +14,16 @@ from multitorch.autograd.tape import Node, Output, edge_of, next_seq, user_place
 class _CustomOp:
     """What a node of a `Function` has in the place of an op."""
 
-    __slots__ = ("custom", "diff_outs", "frees", "name", "node_name", "opaque", "plan")
+    __slots__ = ("ctx", "custom", "diff_outs", "frees", "name", "node_name", "opaque", "plan")
     rules = joint = None
+    ctx: Any
+    """The `FunctionCtx`, if there is one: what the user's own rule keeps."""
 
     def __init__(self, name: str, backward: Callable, diff_outs: tuple[int, ...]) -> None:
         self.name, self.node_name = name, name + "Backward"
         self.custom, self.diff_outs = backward, diff_outs
         self.frees, self.opaque, self.plan = True, True, ()
+        self.ctx = None
 
 
 class FunctionCtx:
@@ -143,6 +146,7 @@ def _record(
     node = Node()
     node.dev = next(t for t in inputs if t is not None)._dev
     node.op = _CustomOp(cls.__name__, _runner(cls, ctx, fresh, diff), diff)
+    node.op.ctx = ctx
     node.edges = tuple(None if t is None else edge_of(t) for t in inputs)
     node.meta = node.extra = None
     node.where = where
@@ -166,7 +170,7 @@ def _save(ctx: FunctionCtx, node: Node, inputs: Sequence[Any], outs: tuple, give
         at = next((i for i, o in enumerate(given) if o is t), None)
         if at is not None:
             recipes.append(_output_recipe(node, at, outs[at]._dev))
-        elif t._node is tape.LEAF or t._node is None:
+        elif t._node is tape.LEAF or (t._node is None and tape.Engine.recording is None):
             recipes.append(lambda raw, t=t: t)
         else:
             recipes.append(_linked_recipe(t._node, t._dev))

@@ -13,7 +13,7 @@ def _tuple(value: Any) -> tuple:
     return tuple(value) if isinstance(value, (tuple, list)) else (value,)
 
 
-def _seed(root: Any, given: Any, create_graph: bool) -> Any:
+def _seed(root: Any, given: Any, create_graph: bool, index: int) -> Any:
     """Return the gradient to start from at one root."""
     if root._node is None:
         raise RuntimeError("element 0 of tensors does not require grad and does not have a grad_fn")
@@ -39,6 +39,13 @@ def _seed(root: Any, given: Any, create_graph: bool) -> Any:
             f"Mismatch in dtype: grad_output[0] has a dtype of {given.dtype} and output[0] has a "
             f"dtype of {root.dtype}."
         )
+    if given._dev is not root._dev:
+        raise RuntimeError(
+            f"invalid gradient at index {index} - expected device {root.device} but got "
+            f"{given.device}"
+        )
+    if given._dtype is not root._dtype:
+        given = given.to(root._dtype)
     return given if create_graph else tape.Engine.tensor_world.raw(given)
 
 
@@ -46,7 +53,8 @@ def _roots(outputs: Sequence[Any], gradients: Any, create_graph: bool) -> list[t
     given = [None] * len(outputs) if gradients is None else list(_tuple(gradients))
     if len(given) != len(outputs):
         raise RuntimeError(f"got {len(outputs)} tensors and {len(given)} gradients")
-    return [(t, _seed(t, g, create_graph)) for t, g in zip(outputs, given, strict=True)]
+    pairs = enumerate(zip(outputs, given, strict=True))
+    return [(t, _seed(t, g, create_graph, i)) for i, (t, g) in pairs]
 
 
 def backward(

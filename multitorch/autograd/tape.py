@@ -206,6 +206,26 @@ def log_write(buffer: Any, place: tuple[Any, int] | None = None, since: int | No
     _log[key] = (reference, number, place or user_place(sys._getframe(1)))
 
 
+class WriteGroup:
+    """Buffers that are overwritten together, call after call; it keeps them alive."""
+
+    def __init__(self, buffers: Sequence[Any]) -> None:
+        self.ids = frozenset(map(id, buffers))
+        self._buffers, self._references = {id(b): b for b in buffers}, []
+
+    def log(self) -> None:
+        """Note that all of them were overwritten just now."""
+        global last_write
+        place = user_place(sys._getframe(1))
+        if len(self._references) < len(self._buffers):
+            for buffer in self._buffers.values():
+                log_write(buffer, place)
+            self._references = [_log[key][0] for key in self._buffers]
+        last_write = next_seq()
+        entries = zip(self._references, itertools.repeat(last_write), itertools.repeat(place))
+        _log.update(zip(self._buffers, entries, strict=True))
+
+
 _ROOT = __file__.rpartition("autograd")[0]
 
 
@@ -280,6 +300,7 @@ class Engine:
 
     tensor_world: Any = None  # set by multitorch.tensor
     recording: Any = None  # set by multitorch.graph.capture: the world of the present recording
+    enter: Any = None  # likewise: is told the node whose rules are recorded, None at the end
 
     def __init__(self, *, retain: bool, create_graph: bool, wanted: set | None) -> None:
         self.retain, self.create_graph, self.wanted = retain, create_graph, wanted
@@ -306,6 +327,13 @@ class Engine:
 
     def run(self) -> None:
         """Visit nodes by falling sequence number until none is left."""
+        try:
+            self._visit()
+        finally:
+            if Engine.recording is not None:
+                Engine.enter(None)
+
+    def _visit(self) -> None:
         heap, grads = self.heap, self.grads
         needed, wanted = self.needed, self.wanted
         step = self._step_graph if self.create_graph else self._step_raw
@@ -334,7 +362,7 @@ class Engine:
 
     def _step_raw(self, node: Node, g: Any) -> None:
         op, saved, edges = node.op, node.saved, node.edges
-        F = self.world_of(node.dev)
+        F = self.world_of(node.dev, node)
         if saved is None:
             raise RuntimeError(TWICE)
         if node.seq < last_write:
@@ -374,6 +402,8 @@ class Engine:
             raise RuntimeError(TWICE)
         if node.seq < last_write:
             _check_unmodified(node)
+        if Engine.recording is not None:
+            Engine.enter(node)
         F = self.tensor_world
         if node.op.custom is not None:
             gs = self._custom(node, g)
@@ -385,11 +415,15 @@ class Engine:
         if not self.retain and node.op.frees:
             node.saved = None
 
-    def world_of(self, dev: Any) -> Any:
-        """Return the world in which gradients on a device are computed."""
+    def world_of(self, dev: Any, node: Any = None) -> Any:
+        """Return the world in which gradients on a device, those of a node, are computed."""
         if self.create_graph:
             return self.tensor_world
-        return dev.backend if Engine.recording is None else Engine.recording(dev)
+        if Engine.recording is None:
+            return dev.backend
+        if node is not None:
+            Engine.enter(node)
+        return Engine.recording(dev)
 
     def _custom(self, node: Node, g: Any) -> Sequence[Any]:
         gs = g if isinstance(g, list) else [g]

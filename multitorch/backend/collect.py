@@ -10,7 +10,7 @@ _NOT_KERNELS = ("builtins", "collections", "contextlib", "functools", "itertools
 FAMILIES = (
     "pointwise", "maths", "special", "bessel", "polynomials", "reduce", "sort", "shape", "index",
     "linalg", "solve", "matrix_functions", "activation", "conv", "pool", "norm", "rnn", "loss",
-    "random", "resample", "ctc", "optim", "writes", "fft",
+    "random", "resample", "ctc", "optim", "writes", "fft", "control",
 )  # fmt: skip
 
 

@@ -29,6 +29,7 @@ class LinAlgError(RuntimeError):
     """Raised for a matrix that an operation of linear algebra cannot handle, a singular one say."""
 
 
+Shape = tuple[int, ...]
 Meta = tuple[tuple[int, ...], np.dtype] | None
 
 
@@ -182,6 +183,19 @@ class Backend(World):
         """Store `src`, broadcast and cast, into `dst`; return the array that holds it."""
         raise NotImplementedError
 
+    def resize(
+        self, a: Array, split: Shape, sizes: Shape, shape: Shape, place: tuple[str, int]
+    ) -> Array:
+        """Return `a` seen in shape `split`, cut or zero-padded to `sizes`, in shape `shape`.
+
+        It goes through the host, where another size compiles nothing.
+        """
+        old = np.asarray(self.get(a)).reshape(split)
+        new = np.zeros(sizes, old.dtype)
+        common = tuple([slice(min(m, n)) for m, n in zip(split, sizes, strict=True)])
+        new[common] = old[common]
+        return self.put(new.reshape(shape), type=place[0], index=place[1])
+
     def buffer(self, a: Array) -> Array:
         """Return the object that owns the array's memory (the array itself for values)."""
         return a
@@ -202,6 +216,9 @@ class Backend(World):
         """Return memory without gaps seen in another shape, None where that needs a closer look."""
         return None
 
+    def set_matmul_precision(self, precision: str) -> None:
+        """Compute float32 products so exactly from now on; nothing to do where all are exact."""
+
     def data_ptr(self, a: Array) -> int:
         """Return an address that identifies the memory of `a`."""
         return id(a)
@@ -221,6 +238,13 @@ class Backend(World):
     def compile(self, graph: Any, **options: Any) -> Callable[[Sequence[Array]], Sequence[Array]]:
         """Turn a recorded graph into an executable `list of inputs -> list of outputs`."""
         raise NotImplementedError(f"backend {self.name} cannot compile graphs")
+
+    def settle(self, a: Array) -> Array:
+        """Return a host array, to which one tensor alone refers, in memory that programs can use.
+
+        It may be the array given; else the tensor is to take what is returned in its place.
+        """
+        return a
 
     def compile_ahead(
         self,

@@ -132,7 +132,7 @@ def avg_pool(
     ]
     total = _window_sums(F, _padded(F, x, pads, 0), size, kernel, stride)
     divisor = _divisor(F, x, size, kernel, stride, padding, include, override, sizes)
-    return F.floor_divide(total, divisor) if x.dtype.kind in "iu" else total / divisor
+    return F.trunc_divide(total, divisor) if x.dtype.kind in "iu" else total / divisor
 
 
 def avg_pool_backward(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from math import prod
 from typing import Any
@@ -62,66 +61,80 @@ def _column(F: Any, x: Array) -> Array:
 
 
 class _Taps:
-    """The pixels along one dimension that count for every point.
+    """The pixels that count for every point, along each dimension: (taps, rank, points).
 
     `places`: their numbers, floating point; `weights`, and a function that gives `slopes`, the
     derivatives of the weights by the grid: None for the nearest pixel.
     """
 
-    def __init__(self, places: list, weights: Any = None, slopes: Any = None) -> None:
+    def __init__(self, places: Array, weights: Any = None, slopes: Any = None) -> None:
         self.places, self.weights, self.slopes = places, weights, slopes
 
 
-def _taps(F: Any, x: Array, n: int, mode: str, padding: str, align: bool) -> _Taps:
+def _taps(F: Any, x: Array, sizes: list, mode: str, padding: str, align: bool) -> _Taps:
+    n = _per_dimension(F, x, sizes)
     scale = (n - 1) / 2 if align else n / 2
     at = (x + 1) * scale if align else ((x + 1) * n - 1) / 2
     if mode == "bicubic":
         first = F.floor(at)
-        places = [_padded(F, first + k, n, padding, align)[0] for k in (-1, 0, 1, 2)]
-        return _Taps(places, *_cubic(at - first, scale))
-    at, turn = _padded(F, at, n, padding, align)
+        shifted = F.stack(*[first + k for k in (-1, 0, 1, 2)], dim=0)
+        weights, slopes = _cubic(at - first, scale)
+        places = _padded(F, shifted, n, sizes, padding, align)[0]
+        return _Taps(places, F.stack(*weights, dim=0), lambda: F.stack(*slopes(), dim=0))
+    at, turn = _padded(F, at, n, sizes, padding, align)
     if mode == "nearest":
-        return _Taps([F.round(at)])
+        return _Taps(F.reshape(F.round(at), shape=(1, *at.shape)))
     first = F.floor(at)
     part = at - first
 
-    def slopes() -> list:
+    def linear_slopes() -> Array:
         slope = (x * 0 + 1 if turn is None else turn) * scale
-        return [-slope, slope]
+        return F.stack(-slope, slope, dim=0)
 
-    return _Taps([first, first + 1], [1 - part, part], slopes)
+    pair = F.stack(first, first + 1, dim=0)
+    return _Taps(pair, F.stack(1 - part, part, dim=0), linear_slopes)
 
 
-def _padded(F: Any, at: Array, n: int, padding: str, align: bool) -> tuple[Array, Any]:
+def _per_dimension(F: Any, like: Array, values: list) -> Any:
+    """Return a number if the dimensions agree, else a column with one for each."""
+    if len(set(values)) == 1:
+        return float(values[0])
+    return F.stack(*[F.new_full(like, shape=(1,), value=float(v)) for v in values], dim=0)
+
+
+def _padded(F: Any, at: Array, n: Any, sizes: list, padding: str, align: bool) -> tuple[Array, Any]:
     """Bring pixel numbers into the image; return also the derivative, None for 1."""
     turn: Any = None
     if padding == "zeros":
         return at, turn
     if padding == "reflection":
-        at, turn = _reflected(F, at, n, align)
+        at, turn = _reflected(F, at, sizes, align)
     inside = F.logical_and(F.gt(at, 0), F.lt(at, n - 1))
-    at = F.where(F.le(at, 0), 0.0, F.where(F.ge(at, n - 1), float(n - 1), at))
+    at = F.where(F.le(at, 0), 0.0, F.where(F.ge(at, n - 1), n - 1, at))
     return at, F.where(inside, at * 0 + 1 if turn is None else turn, 0.0)
 
 
-def _reflected(F: Any, at: Array, n: int, align: bool) -> tuple[Array, Array]:
+def _reflected(F: Any, at: Array, sizes: list, align: bool) -> tuple[Array, Array]:
     """Reflect what lies outside at the borders: the outer pixels' centers, or their edges."""
-    low, span = (0.0, n - 1) if align else (-0.5, n)
-    if not span:
-        return at * 0.0, at * 0.0
+    low, spans = (0.0, [n - 1 for n in sizes]) if align else (-0.5, sizes)
+    span = _per_dimension(F, at, [max(s, 1) for s in spans])
     before = F.lt(at, low)
     away = F.where(before, low - at, at - low)
     rest = F.fmod(away, span)
     even = F.eq(F.fmod(F.floor(away / span), 2), 0)
     one = at * 0 + 1
     turn = F.where(before, -one, one)
-    return F.where(even, rest + low, span + low - rest), F.where(even, turn, -turn)
+    at, turn = F.where(even, rest + low, span + low - rest), F.where(even, turn, -turn)
+    if 0 in spans:  # a single pixel's center is both borders
+        wide = _per_dimension(F, at, [min(s, 1) for s in spans])
+        at, turn = at * wide, turn * wide
+    return at, turn
 
 
 _A = -0.75  # the free parameter of the cubic kernel
 
 
-def _cubic(part: Array, scale: float) -> tuple[list, Callable[[], list]]:
+def _cubic(part: Array, scale: Any) -> tuple[list, Callable[[], list]]:
     """Return the weights of the four neighbors, and a function that gives the derivatives."""
 
     def slopes() -> list:
@@ -159,59 +172,51 @@ class _Lookup:
         self.F, self.rank, self.count = F, len(sizes), prod(sizes)
         points = prod(grid.shape[1:-1])
         flat = F.reshape(grid, shape=(batch * points, self.rank))
-        self.taps = [
-            _taps(F, F.select(flat, self.rank - 1 - d, dim=1), n, mode, padding, align)
-            for d, n in enumerate(sizes)
-        ]
-        own = F.reshape(F.iota(grid, size=batch, dtype=_INT), shape=(batch, 1)) * self.count
-        own = F.reshape(F.expand(own, shape=(batch, points)), shape=(batch * points,))
-        self.inside = [
-            [F.logical_and(F.ge(p, 0), F.le(p, n - 1)) for p in taps.places]
-            for taps, n in zip(self.taps, sizes)
-        ]
-        steps = [prod(sizes[d + 1 :]) for d in range(self.rank)]
-        places = [
-            [F.cast(F.clamp(p, 0.0, float(n - 1)), dtype=_INT) * step for p in taps.places]
-            for taps, n, step in zip(self.taps, sizes, steps)
-        ]
-        places[0] = [place + own for place in places[0]]
-        self.index = self._stack([self._row(c, i, batch) for c, i in self._corners(places)])
+        x = F.stack(*[F.select(flat, d, dim=1) for d in reversed(range(self.rank))], dim=0)
+        self.taps = _taps(F, x, sizes, mode, padding, align)
+        places = self.taps.places
+        last = _per_dimension(F, x, [n - 1 for n in sizes])
+        self.inside = F.logical_and(F.ge(places, 0), F.le(places, last))
+        places = F.cast(F.minimum(F.maximum(places, 0.0), last), dtype=_INT)
+        own = F.reshape(F.iota(grid, size=batch, dtype=_INT), shape=(batch, 1))
+        index = F.reshape(F.expand(own, shape=(batch, points)), shape=(batch * points,))
+        for d, n in enumerate(sizes):
+            index = self._beside(index * n) + F.select(places, d, dim=1)
+        ok = self._combined(self.inside, F.logical_and)
+        self.index = self._columns(F.where(ok, index, batch * self.count))
 
-    def _corners(self, parts: list) -> Any:
-        """Yield one part for each dimension, with whether they are inside, for every corner."""
-        return zip(itertools.product(*parts), itertools.product(*self.inside), strict=True)
+    def _beside(self, x: Array) -> Array:
+        """Return (…, P) as (…, 1, P), so that another dimension's (taps, P) combine with all."""
+        return self.F.reshape(x, shape=(*x.shape[:-1], 1, x.shape[-1]))
 
-    def _row(self, places: Any, inside: Any, batch: int) -> Array:
-        ok, row = inside[0], places[0]
-        for other_ok, other in zip(inside[1:], places[1:]):
-            ok, row = self.F.logical_and(ok, other_ok), row + other
-        return self.F.where(ok, row, batch * self.count)
+    def _combined(self, parts: Array, combine: Callable[[Array, Array], Array]) -> Array:
+        """Combine one part (taps, P) for each dimension, in every way."""
+        found = self.F.select(parts, 0, dim=1)
+        for d in range(1, self.rank):
+            found = combine(self._beside(found), self.F.select(parts, d, dim=1))
+        return found
 
-    def _stack(self, columns: list) -> Array:
-        return self.F.stack(*columns, dim=1)
+    def _columns(self, x: Array) -> Array:
+        """Return (…, P) as (P, K)."""
+        flat = self.F.reshape(x, shape=(prod(x.shape[:-1]), x.shape[-1]))
+        return self.F.permute(flat, dims=(1, 0))
 
-    def _products(self, factors: list) -> Array:
+    def _products(self, factors: Array) -> Array:
         """Return the products of one factor for each dimension, 0 outside: (P, K)."""
-        masked = [
-            [self.F.where(ok, f, 0.0) for f, ok in zip(column, inside)]
-            for column, inside in zip(factors, self.inside)
-        ]
-        columns = []
-        for first, *others in itertools.product(*masked):
-            for other in others:
-                first = first * other
-            columns.append(first)
-        return self._stack(columns)
+        masked = self.F.where(self.inside, factors, 0.0)
+        return self._columns(self._combined(masked, lambda a, b: a * b))
 
     def weights(self) -> Array:
         """Return the share of every pixel."""
-        return self._products([taps.weights for taps in self.taps])
+        return self._products(self.taps.weights)
 
     def slopes(self, d: int) -> Array:
         """Return the derivatives of the shares by the grid's coordinate along a dimension."""
-        return self._products(
-            [taps.slopes() if i == d else taps.weights for i, taps in enumerate(self.taps)]
-        )
+        F, slopes = self.F, self.taps.slopes()
+        parts = [
+            F.select(slopes if i == d else self.taps.weights, i, dim=1) for i in range(self.rank)
+        ]
+        return self._products(F.stack(*parts, dim=1))
 
 
 def _rows(F: Any, x: Array) -> Array:

@@ -149,18 +149,14 @@ def triu(F: Any, x: Array, *, diagonal: int) -> Array:
     return F.where(_below(F, x, diagonal - 1), F.new_zeros(x, shape=()), x)
 
 
-def roll(F: Any, x: Array, *, shifts: tuple[int, ...], dims: tuple[int, ...]) -> Array:
+def roll(F: Any, x: Array, *shifts: Any, dims: tuple[int, ...]) -> Array:
     """Move elements along dimensions, or as if flat; those that leave come in at the other end."""
     if not dims:
         flat = F.reshape(x, shape=(prod(x.shape),))
-        return F.reshape(roll(F, flat, shifts=shifts, dims=(0,)), shape=tuple(x.shape))
+        return F.reshape(roll(F, flat, *shifts, dims=(0,)), shape=tuple(x.shape))
     for shift, d in zip(shifts, dims, strict=True):
         n = x.shape[d]
-        cut = -shift % n if n else 0
-        if cut:
-            head = F.slice(x, 0, dim=d, length=cut, step=1)
-            tail = F.slice(x, cut, dim=d, length=n - cut, step=1)
-            x = F.cat(tail, head, dim=d)
+        x = F.slice(F.cat(x, x, dim=d), -shift % n, dim=d, length=n, step=1)
     return x
 
 

@@ -27,6 +27,9 @@ _BUILT_IN = {
 _registered: dict[str, Factory] = {}
 _loaded: dict[str, Backend] = {}
 _lock = threading.RLock()
+MATMUL_PRECISIONS = ("highest", "high", "medium")
+matmul_precision = "highest"
+"""How exact products of float32 arrays are on every backend."""
 ARRAY_TYPES: set[type] = set()
 """Classes of the raw arrays of all loaded backends; anything else a kernel returns is converted."""
 
@@ -86,8 +89,19 @@ def backend(type: str) -> Backend:
         else:
             found = (_registered.get(type) or _entry_points()[type])()
         _loaded[type] = found
+        if matmul_precision != MATMUL_PRECISIONS[0]:
+            found.set_matmul_precision(matmul_precision)
         ARRAY_TYPES.update(found.array_types)
     return found
+
+
+def set_matmul_precision(precision: str) -> None:
+    """Tell every backend, those to come included, how exact float32 products shall be."""
+    global matmul_precision
+    with _lock:
+        changes, matmul_precision = precision != matmul_precision, precision
+        for found in set(_loaded.values()) if changes else ():
+            found.set_matmul_precision(precision)
 
 
 def present() -> list[str]:

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
-import numpy as np
-
 from multitorch.autograd import tape
-from multitorch.autograd.tape import Node, Output
 from multitorch.backend import registry
+from multitorch.graph.arguments import argument_names, given_tensors, labels, tensors_in, unwrap
 from multitorch.graph.audit import Audit
+from multitorch.graph.buckets import Buckets, Dynamic, Padded
+from multitorch.graph.cost import Cost
+from multitorch.graph.delivery import deliver, nodes_to_fill, renewals, replaced_states, symbols_in
 from multitorch.graph.graph import Graph
 from multitorch.graph.reach import Unknown
 from multitorch.graph.recording import Recording
@@ -24,7 +25,6 @@ from multitorch.graph.report import MANY, Compilation, cause, log, note, only_sh
 from multitorch.graph.skip import MISS, Evidence, Plan, own
 from multitorch.graph.sym import Sym
 from multitorch.ops import apply as dispatch
-from multitorch.ops.view import replay
 from multitorch.random.generator import draw_count
 
 _thread = threading.local()
@@ -50,6 +50,16 @@ def _world(dev: Any) -> Any:
     return recording
 
 
+def _enter(node: Any) -> None:
+    """Note whose derivative is recorded from here on: that of a node, or with None of none."""
+    recording = getattr(_thread, "recording", None)
+    if recording is not None:
+        recording.enter_node(node)
+
+
+tape.Engine.enter = staticmethod(_enter)
+
+
 def _count(change: int) -> None:
     """Switch the look-up of recordings on while some thread records."""
     with _lock:
@@ -64,39 +74,35 @@ class _Recorded:
         self._recording = recording
 
     def __enter__(self) -> Recording:
+        self._before = getattr(_thread, "recording", None)
         _thread.recording = self._recording
         _count(1)
         return self._recording
 
     def __exit__(self, *exc: object) -> None:
-        _thread.recording = None
+        _thread.recording = self._before
         _count(-1)
-
-
-def _tensors(value: Any) -> list[Any]:
-    """List the tensors inside nested tuples, lists and dicts."""
-    if isinstance(value, dispatch.Tensor):
-        return [value]
-    if isinstance(value, dict):
-        value = value.values()
-    elif not isinstance(value, (tuple, list)):
-        return []
-    return [t for item in value for t in _tensors(item)]
 
 
 class Compiled:
     """A function that runs as one XLA program for each different recording of it."""
 
     def __init__(
-        self, function: Callable, fullgraph: bool = False, max_compiles: int | None = None
+        self,
+        function: Callable,
+        fullgraph: bool = False,
+        max_compiles: int | None = None,
+        dynamic: Dynamic = None,
     ) -> None:
         functools.update_wrapper(self, function)
         self._function, self._fullgraph, self._most = function, fullgraph, max_compiles
         self._programs: dict[Any, Callable] = {}
+        self._buckets = Buckets(dynamic) if dynamic else None
         self._graphs: list[Graph] = []
         self._causes: list[str] = []
         self.breaks: dict[str, int] = {}
         """How often a graph ended early, by the user's line."""
+        self._warned: set[str] = set()
         self._plans: list[Plan] = []
         self._evidence: dict[Any, Evidence] = {}  # by the signature of the recording
         self._patience = PATIENCE
@@ -118,9 +124,9 @@ class Compiled:
         """The last compiled program as XLA optimized it."""
         return self._program().hlo()
 
-    def cost(self) -> dict[str, float]:
-        """Return XLA's account of the last compiled program: flops, and bytes by kind."""
-        return self._program().cost()
+    def cost(self) -> Cost:
+        """Return what the last compiled program costs: flops, bytes, peak memory, by your lines."""
+        return Cost(self._program().account(), self._graphs[-1])
 
     @property
     def donated(self) -> int:
@@ -155,20 +161,22 @@ class Compiled:
         return self._record(args, kwargs)
 
     def _record(self, args: tuple, kwargs: dict) -> Any:
-        given = _tensors([args, kwargs])
+        given = tensors_in([args, kwargs])
         recording = Recording(self._device(given))
+        recording.graph.follow(self.graph)
         recording.breaker = None if self._fullgraph else self._break
+        recording.warned = self._warned
         audit = self._begin_audit()
         drawn = draw_count()
         try:
             with _Recorded(recording):
                 for t in given:
-                    recording.lift(t)
+                    recording.lift_argument(t)
                 recording.arguments = (args, kwargs)
                 with audit or nullcontext():
                     result = self._function(*args, **kwargs)
             outputs = recording.outputs()
-            nodes = _saved_symbols([t for t, _, _ in outputs])
+            nodes = nodes_to_fill([t for t, _, _ in outputs])
         except BaseException:
             recording.restore()
             raise
@@ -177,9 +185,10 @@ class Compiled:
         program, _ = self._run(recording, outputs, nodes)
         if audit is not None and program is not None:
             self._end_audit(audit, (args, kwargs), recording, (outputs, nodes, result))
+        recording.finish()
         return result
 
-    def _break(self, recording: Recording, symbols: list[Sym], why: str) -> None:
+    def _break(self, recording: Recording, symbols: list[Sym], why: str, remedy: str) -> None:
         """Run what is recorded so far, because values are needed now; then record on."""
         frame = sys._getframe(1)
         place = tape.describe(tape.user_place(frame))
@@ -187,13 +196,13 @@ class Compiled:
         if place not in self.breaks:
             warnings.warn(
                 f"{place}: graph break in {self._name}: {why}. What comes before is compiled and "
-                "run, what follows is compiled on its own. Remedy: return the tensor and read it "
-                "after the call; fullgraph=True makes this an error.",
+                f"run, what follows is compiled on its own. Remedy: {remedy}; fullgraph=True makes "
+                "this an error.",
                 stacklevel=_depth_of_user(frame) + 1,
             )
         self.breaks[place] = self.breaks.get(place, 0) + 1
         outputs = recording.outputs()
-        nodes = _saved_symbols([t for t, _, _ in outputs])
+        nodes = nodes_to_fill([t for t, _, _ in outputs])
         recording.restore()
         _, values = self._run(recording, outputs, nodes, symbols)
         recording.next_segment(values)
@@ -215,7 +224,7 @@ class Compiled:
     def _end_audit(self, audit: Audit, args: tuple, recording: Recording, found: tuple) -> None:
         """Make a plan if this call and one before it show that the next can be skipped."""
         outputs, nodes, result = found
-        key = recording.graph.signature(), _replaced(recording, outputs)
+        key = recording.graph.signature(), replaced_states(recording, outputs)
         evidence = self._evidence.pop(key, None)
         try:
             if recording.segment:
@@ -223,7 +232,7 @@ class Compiled:
             if nodes:
                 raise Unknown("a result that backward can be called on")
             if evidence is not None and evidence.held:
-                plan = Plan(evidence, args, recording, outputs, result, self._programs[key])
+                plan = Plan(evidence, args, recording, outputs, result, self._known(key))
                 self._plans.insert(0, plan)
                 del self._plans[PLANS:]
                 self._patience, self.why_recorded = PATIENCE, None
@@ -249,10 +258,12 @@ class Compiled:
     ) -> tuple[Callable | None, dict[int, Any]]:
         """Run a recording's program; give tensors and nodes their values; return all values."""
         graph = recording.graph
-        wanted: dict[int, None] = {symbol.id: None for _, _, symbol in outputs}
+        renewed = renewals(recording, outputs)
+        wanted: dict[int, None] = dict.fromkeys(renewed)
+        wanted.update((symbol.id, None) for _, _, symbol in outputs)
         inputs = recording.given = dict(zip(graph.inputs, recording.values, strict=True))
         for node in nodes:
-            for s in _symbols(node.saved):
+            for s in symbols_in(node.saved):
                 if s.segment == recording.segment and s.id not in inputs:
                     wanted[s.id] = None
         wanted.update((s.id, None) for s in needed or ())
@@ -260,20 +271,48 @@ class Compiled:
         self.graph = graph
         if not wanted and not nodes:
             return None, {}
-        donated = _replaced(recording, outputs)
+        donated = tuple(renewed.values())
         key = graph.signature(), donated
-        program = self._programs.get(key)
-        if program is None:
-            program = self._compile(recording, key, donated)
+        program = self._known(key) or self._new(recording, key, donated)
         values = inputs | dict(zip(graph.outputs, program(recording.values), strict=True))
-        _deliver(outputs, nodes, values, recording)
+        deliver(outputs, nodes, values, recording, shared=needed is not None)
+        if needed is not None:  # what later graphs may come back to must not change with the states
+            values |= {n: own(values[n], recording.dev.backend) for n in renewed}
         return program, values
 
-    def _compile(self, recording: Recording, key: Any, donated: tuple[int, ...]) -> Callable:
-        """Compile a recording; its first run, which takes the time, is reported."""
-        graph, backend = recording.graph, recording.dev.backend
-        graph.labels = _labels(recording, _argument_names(self._function))
-        why = cause(self._graphs, graph)
+    def _known(self, key: Any) -> Any:
+        """Return the program that runs a recording, if there is one."""
+        program = self._programs.get(key)
+        if program is None and self._buckets is not None:
+            program = self._buckets.get(key)
+        return program
+
+    def _new(self, recording: Recording, key: Any, donated: tuple[int, ...]) -> Callable:
+        """Return a recording's program: one over padded arguments where that is sound."""
+        if self._buckets is None:
+            return self._compile(recording, recording.graph, key, donated)
+        given = given_tensors(recording, argument_names(self._function))
+        rewritten = self._buckets.rewrite(recording, given)
+        if isinstance(rewritten, str):
+            why = f"dynamic: compiled for these sizes alone: {rewritten}"
+            return self._compile(recording, recording.graph, key, donated, why)
+        graph = rewritten.graph
+        own_key = graph.signature(), donated
+        program, first_run = self._programs.get(own_key), None
+        if program is None:
+            first_run = self._compile(recording, graph, own_key, donated)
+            program = self._programs[own_key]
+        padded = Padded(rewritten, recording.dev, program)
+        self._buckets.keep(key, padded)
+        return padded if first_run is None else functools.partial(padded.run, first_run)
+
+    def _compile(
+        self, recording: Recording, graph: Graph, key: Any, donated: tuple[int, ...], note: str = ""
+    ) -> Callable:
+        """Compile a recording's graph; its first run, which takes the time, is reported."""
+        backend = recording.dev.backend
+        graph.labels = labels(recording, graph, argument_names(self._function))
+        why = "; ".join(filter(None, (cause(self._graphs, graph), note)))
         self._causes.append(why)
         if self._most is not None and len(self._causes) > self._most:
             raise RecompileLimit(
@@ -301,10 +340,11 @@ class Compiled:
         where = (code.co_filename, code.co_firstlineno) if code is not None else ("", 0)
         number, size = len(self._causes), (len(graph.calls), len(graph.inputs))
         note(Compilation(self._name, *where, number, why, seconds, *size))
-        if only_shapes_change(self._causes) and number == MANY:
+        if self._buckets is None and only_shapes_change(self._causes) and number == MANY:
             log.warning(
-                "%s: %d programs differ in the shapes of arguments alone. Remedy: pad to a few "
-                "sizes (buckets), or leave out the last batch (DataLoader(drop_last=True))",
+                "%s: %d programs differ in the shapes of arguments alone. Remedy: "
+                "compile(dynamic=True), which pads them to a few sizes (buckets); or leave out the "
+                "last batch (DataLoader(drop_last=True))",
                 self._name,
                 number,
             )
@@ -319,55 +359,8 @@ def is_compiling() -> bool:
     return getattr(_thread, "recording", None) is not None
 
 
-def unwrap(function: Any) -> Any:
-    """Return the Python function behind wrappers, methods and modules."""
-    while True:
-        if hasattr(function, "__wrapped__"):
-            function = function.__wrapped__
-        elif hasattr(function, "__func__"):
-            function = function.__func__
-        elif isinstance(function, functools.partial):
-            function = function.func
-        elif not hasattr(function, "__code__") and hasattr(function, "forward"):
-            function = function.forward
-        else:
-            return function
-
-
 def _place_of(dev: Any) -> tuple[str, int]:
     return (dev.type, dev.ordinal) if not dev.backend.compiles_with else ("jax", 0)
-
-
-def _argument_names(function: Any) -> list[str]:
-    """Return the names of a function's positional arguments, as a caller gives them."""
-    plain = unwrap(function)
-    code = getattr(plain, "__code__", None)
-    names = [] if code is None else list(code.co_varnames[: code.co_argcount])
-    bound = hasattr(function, "__self__") or hasattr(function, "forward")
-    return names[1:] if bound else names
-
-
-def _labels(recording: Recording, positions: list[str]) -> dict[int, str]:
-    """Name the inputs that are arguments."""
-    args, kwargs = recording.arguments
-    given = {positions[i] if i < len(positions) else str(i): a for i, a in enumerate(args)} | kwargs
-    names = {id(t): name for name, t in _paths("", given)}
-    return {
-        symbol.id: f"argument {names[id(t)]}"
-        for t, _, symbol in recording.lifted.values()
-        if id(t) in names
-    }
-
-
-def _paths(prefix: str, value: Any) -> list[tuple[str, Any]]:
-    if isinstance(value, dispatch.Tensor):
-        return [(prefix, value)]
-    if isinstance(value, (tuple, list)):
-        value = dict(enumerate(value))
-    if not isinstance(value, dict):
-        return []
-    inner = "{}[{!r}]" if prefix else "{}{}"
-    return [found for k, v in value.items() for found in _paths(inner.format(prefix, k), v)]
 
 
 def _check_not_in_backward(frame: Any, place: str) -> None:
@@ -388,86 +381,11 @@ def _depth_of_user(frame: Any) -> int:
     return depth
 
 
-def _symbols(saved: Any) -> list[Sym]:
-    if saved.__class__ is Sym:
-        return [saved]
-    if saved.__class__ is tuple:
-        return [s for value in saved for s in _symbols(value)]
-    return []
-
-
-def _saved_symbols(tensors: list[Any]) -> list[Node]:
-    """List the nodes behind tensors that outlive the recording and have saved symbols."""
-    stack = [t._node for t in tensors]
-    seen: set[Any] = set()
-    found = []
-    while stack:
-        node = stack.pop()
-        if node.__class__ is Output:
-            node = node.node
-        if node.__class__ is not Node or node in seen:
-            continue
-        seen.add(node)
-        if node.saved and _symbols(node.saved):
-            found.append(node)
-        stack += node.edges
-    return found
-
-
-def _replaced(recording: Recording, outputs: list) -> tuple[int, ...]:
-    """List the inputs whose memory the program may use: none where memory stays the tensors'."""
-    return () if recording.dev.backend.mutable else replaced_states(recording, outputs)
-
-
-def replaced_states(recording: Recording, outputs: list) -> tuple[int, ...]:
-    """List the inputs that are states which outputs replace."""
-    slots = {number: i for i, number in enumerate(recording.graph.inputs)}
-    changed = {id(t) for t, before, _ in outputs if before is not None and t._view is None}
-    states = [s.id for t, _, s in recording.lifted.values() if id(t) in changed]
-    return tuple(sorted({slots[n] for n in states if n in slots}))
-
-
-def _replace(saved: Any, values: dict[int, Any], recording: Recording) -> Any:
-    if saved.__class__ is Sym:
-        if saved.segment == recording.segment:
-            value = values[saved.id]
-            # what came in is kept as it is, so that a later write to it is noticed
-            return value if saved.id in recording.given else own(value, recording.dev.backend)
-        return own(recording.past[saved.segment, saved.id], recording.dev.backend)
-    if saved.__class__ is tuple:
-        return tuple([_replace(s, values, recording) for s in saved])
-    return saved
-
-
-def _deliver(outputs: list, nodes: list, values: dict[int, Any], recording: Recording) -> None:
-    """Give tensors and nodes the values that the program computed."""
-    fresh: dict[int, Any] = {}
-    for t, before, symbol in outputs:
-        value = values[symbol.id]
-        if before is not None and t._dev.backend.mutable:
-            t._a = before
-            if t._view is None or before.base is None:
-                np.copyto(before, np.asarray(value))
-                tape.log_write(t._dev.backend.buffer(before))
-        else:
-            if symbol.id not in fresh:
-                fresh[symbol.id] = own(value, t._dev.backend)
-            t._a = fresh[symbol.id]
-    for t, before, _ in outputs:
-        if before is None and t._view is not None and t._dev.backend.mutable:
-            # a view shares the memory of its base, wherever the base came from
-            base, steps = t._view[:2]
-            if base._a.__class__ is not Sym:
-                t._a = replay(t._dev.backend, base._a, steps)
-    for node in nodes:
-        node.saved = _replace(node.saved, values | fresh, recording)
-
-
 def compile(
     model: Callable | None = None,
     *,
     fullgraph: bool = False,
-    dynamic: bool | None = None,
+    dynamic: Dynamic = None,
     backend: Any = None,
     mode: str | None = None,
     options: Any = None,
@@ -483,6 +401,9 @@ def compile(
     with a warning; `fullgraph=True` makes that an error. More programs than `max_compiles` raise
     `compiler.RecompileLimit`; `compiler.report()` lists them with their causes.
 
+    `dynamic=True` pads dimensions that change to buckets where that is sound, so that a smaller
+    last batch needs no program of its own; `dynamic={"x": 0, "ids": (0, 1)}` names the dimensions.
+
     >>> @multitorch.compile
     ... def double(x):
     ...     return x * 2
@@ -494,6 +415,4 @@ def compile(
         )  # fmt: skip
     if disable:
         return model
-    if dynamic:
-        raise NotImplementedError("compile(dynamic=True) is not there yet")
-    return Compiled(model, fullgraph, max_compiles)
+    return Compiled(model, fullgraph, max_compiles, dynamic)

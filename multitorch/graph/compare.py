@@ -8,8 +8,7 @@ and shorter beginnings of it are compiled, until one call is left.
 
 from __future__ import annotations
 
-import linecache
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
@@ -19,7 +18,7 @@ import numpy as np
 from multitorch.backend import Backend, registry
 from multitorch.device import device as Device
 from multitorch.graph.capture import Compiled
-from multitorch.graph.graph import Call, Graph
+from multitorch.graph.graph import Call, Graph, Place, numbers
 from multitorch.random.generator import use_cpu_stream
 
 _TOLERANCE = {2: 4e-3, 4: 2e-5, 8: 1e-10}
@@ -39,8 +38,8 @@ class Difference:
     op: str
     call: int
     """The number of the kernel call in the recording, from 0; -1 for the results of all."""
-    place: tuple[str, int] | None
-    """File and line of the user's code, where known."""
+    place: Place | None
+    """The line of the user's code, where known."""
     reason: str
     index: tuple[int, ...] | None = None
     """Where the difference is largest."""
@@ -50,8 +49,7 @@ class Difference:
     def __str__(self) -> str:
         lines = [f"{self.op} (call {self.call}): {self.reason}" if self.call >= 0 else self.reason]
         if self.place is not None:
-            file, line = self.place
-            lines.append(f"at {file}:{line}: {linecache.getline(file, line).strip()}")
+            lines.append(f"at {self.place.file}:{self.place.line}: {self.place.source}")
         return "\n    ".join(lines)
 
 
@@ -130,10 +128,10 @@ class _Run:
     def __init__(self, graph: Graph, values: list[Any]) -> None:
         self.graph, self.values = graph, values
         self.env: dict[int, Any] = dict(zip(graph.inputs, values, strict=True))
-        self.read = {i for call in graph.calls for i in _flat(call.ins)} | set(graph.outputs)
+        self.read = {i for call in graph.calls for i in numbers(call.ins)} | set(graph.outputs)
         """The values that something depends on: a kernel may return others as it likes."""
 
-    def place(self, number: int) -> tuple[str, int] | None:
+    def place(self, number: int) -> Place | None:
         """Return file and line of a call, if the recording noted them."""
         places = getattr(self.graph, "places", None)
         return places[number] if places else None
@@ -216,7 +214,9 @@ def _eager_difference(run: _Run, dev: Any) -> Difference | None:
             expected = run.env[o]
             if call.name.endswith("_backward"):
                 expected, result = _alike(expected, result)
-            found = _differs(expected, result, f"eager on {dev}", size)
+            # a loop is a program of its own
+            factor = _WHOLE if any(isinstance(v, Graph) for _, v in call.params) else 1
+            found = _differs(expected, result, f"eager on {dev}", size, factor)
             if found is not None:
                 return Difference(call.name, number, run.place(number), *found)
     return None
@@ -241,7 +241,8 @@ def _summed(a: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 def _magnitude(given: list[Any]) -> float:
     """Return the largest absolute value of the inputs, within reason."""
-    sizes = [_largest(a) for a in given if isinstance(a, np.ndarray)]
+    sizes = [_magnitude(list(a)) for a in given if isinstance(a, tuple)]
+    sizes += [_largest(a) for a in given if isinstance(a, np.ndarray)]
     return min(max(sizes, default=0.0), _LARGEST_INPUT)
 
 
@@ -350,22 +351,14 @@ def _chain(run: _Run, dev: Any) -> dict[int, Any]:
     return {o: v for o, v in env.items() if isinstance(v, np.ndarray)}
 
 
-def _flat(ins: Any) -> Iterator[int]:
-    for i in ins if isinstance(ins, tuple) else (ins,):
-        if isinstance(i, tuple):
-            yield from _flat(i)
-        elif i is not None:
-            yield i
-
-
 def _live(graph: Graph, count: int) -> list[int]:
     """List the values made by the first `count` calls that later ones, or the caller, read."""
     read = set(graph.outputs)
     for call in graph.calls[count:]:
-        read.update(_flat(call.ins))
+        read.update(numbers(call.ins))
     calls = graph.calls[:count]
-    last = set(_flat(calls[-1].outs))
-    return [o for call in calls for o in _flat(call.outs) if o in read or o in last]
+    last = set(numbers(calls[-1].outs))
+    return [o for call in calls for o in numbers(call.outs) if o in read or o in last]
 
 
 def _beginning(graph: Graph, count: int, wanted: list[int]) -> Graph:

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from multitorch.backend.ahead import Ahead
-from multitorch.graph.inspect import Place, Recorded
+from multitorch.graph.cost import LineCost, cite, duration, lines_of, number, size
+from multitorch.graph.graph import Place
+from multitorch.graph.inspect import Recorded
 
 SHOWN = 8
 """How many operations a report lists."""
@@ -14,7 +16,7 @@ LEAST = 0.001
 """The share of the time from which on they are listed."""
 
 
-class Cost(NamedTuple):
+class OperationCost(NamedTuple):
     """One operation of the compiled program, and where in the user's code it comes from."""
 
     name: str
@@ -43,8 +45,10 @@ class Estimate(Ahead):
     """
 
     topology: str = ""
-    costs: list[Cost] = field(default_factory=list)
+    costs: list[OperationCost] = field(default_factory=list)
     """The operations, the longest first."""
+    lines: list[LineCost] = field(default_factory=list)
+    """Flops and bytes by the lines of the user's code, as `cost()` of a compiled function has."""
     host_work: list[HostWork] = field(default_factory=list)
     """What would fall to the host."""
     stopped: HostWork | None = None
@@ -86,7 +90,7 @@ class Estimate(Ahead):
         ]
 
     def _operations(self) -> list[str]:
-        groups: dict[Any, list[Cost]] = {}
+        groups: dict[Any, list[OperationCost]] = {}
         for cost in self.costs:  # layers that are alike are one entry
             groups.setdefault((cost.kernels or cost.name, cost.places), []).append(cost)
         ranked = sorted(groups.values(), key=lambda group: -sum(c.share for c in group))
@@ -99,7 +103,7 @@ class Estimate(Ahead):
             name = ", ".join(first.kernels[:3]) + (", …" if len(first.kernels) > 3 else "")
             times = f" ({len(group)} times)" if len(group) > 1 else ""
             lines.append(f"{share:6.1%} {duration(seconds):>9}  {name or first.name}{times}")
-            lines += [f"{'':18}{_cite(place)}" for place in first.places[:3]]
+            lines += [f"{'':18}{cite(place)}" for place in first.places[:3]]
         return ["dominant operations", *lines] if lines else []
 
     def _host(self) -> list[str]:
@@ -114,14 +118,14 @@ class Estimate(Ahead):
 
 def make(account: Ahead, recorded: Recorded, topology: str) -> Estimate:
     """Join the compiler's account of a graph with what the recording knows of it."""
-    calls, places = recorded.graph.calls, recorded.places
+    calls, places = recorded.graph.calls, recorded.graph.places
     total = sum(o.seconds for o in account.operations) or 1.0
     costs = []
     for o in account.operations:
         lines = dict.fromkeys([p for i in o.calls if (p := places[i]) is not None])
         kernels = tuple(dict.fromkeys([calls[i].name for i in o.calls]))
         share = o.seconds / total
-        costs.append(Cost(o.name, kernels, o.seconds, share, o.bytes, tuple(lines)))
+        costs.append(OperationCost(o.name, kernels, o.seconds, share, o.bytes, tuple(lines)))
     work = [HostWork(calls[i].name, why, places[i]) for i, why in sorted(account.host.items())]
     work += [
         HostWork(f"a value is read, {what}", "the estimate goes on with zeros", place)
@@ -135,53 +139,11 @@ def make(account: Ahead, recorded: Recorded, topology: str) -> Estimate:
         **vars(account),
         topology=topology,
         costs=costs,
+        lines=lines_of(account, recorded.graph),
         host_work=list(dict.fromkeys(work)),
         stopped=stopped,
     )
 
 
-def _cite(place: Place) -> str:
-    source = place.source
-    return f"{place}  {source if len(source) <= 60 else source[:59] + '…'}".rstrip()
-
-
 def _at(place: Place | None) -> str:
-    return "" if place is None else f" [{_cite(place)}]"
-
-
-def size(n: float) -> str:
-    """Return a number of bytes as people read it.
-
-    >>> size(3 * 2**20)
-    '3.0 MiB'
-    """
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(n) < 1024 or unit == "GiB":
-            break
-        n /= 1024
-    return f"{n:.0f} B" if unit == "B" else f"{n:.1f} {unit}"
-
-
-def number(n: float) -> str:
-    """Return a number with the prefix of a unit.
-
-    >>> number(2.5e9)
-    '2.5 G'
-    """
-    for prefix in ("", "k", "M", "G", "T"):
-        if n < 1000 or prefix == "T":
-            break
-        n /= 1000
-    return f"{n:.3g} {prefix}"
-
-
-def duration(seconds: float) -> str:
-    """Return a time in the unit that suits it.
-
-    >>> duration(0.0021)
-    '2.1 ms'
-    """
-    for factor, unit in ((1.0, "s"), (1e3, "ms"), (1e6, "µs")):
-        if seconds * factor >= 1 or unit == "µs":
-            break
-    return f"{seconds * factor:.3g} {unit}"
+    return "" if place is None else f" [{cite(place)}]"

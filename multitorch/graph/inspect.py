@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import linecache
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,11 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from multitorch.autograd import tape
-from multitorch.autograd.tape import line_of, user_place
+from multitorch.autograd.tape import user_place
 from multitorch.device import CPU, device
 from multitorch.graph import capture
-from multitorch.graph.graph import Graph
+from multitorch.graph.arguments import tensors_in
+from multitorch.graph.delivery import nodes_to_fill, replaced_states, symbols_in
+from multitorch.graph.graph import Graph, Place, numbers, place_of
 from multitorch.graph.recording import _META, Recording
 from multitorch.graph.shapes import NoShape
 from multitorch.graph.sym import Sym
@@ -24,23 +24,6 @@ from multitorch.random.generator import keyed_draws
 
 MOST_READS = 200
 """How many values the host may read: a loop that waits for zeros to change would never end."""
-
-
-class Place(NamedTuple):
-    """A line of the user's code; `backward`: its derivative."""
-
-    file: str
-    line: int
-    backward: bool = False
-
-    @property
-    def source(self) -> str:
-        """The text of the line."""
-        return linecache.getline(self.file, self.line).strip()
-
-    def __str__(self) -> str:
-        text = f"{self.file.rpartition('/')[2]}:{self.line}"
-        return f"{text} (backward)" if self.backward else text
 
 
 class Read(NamedTuple):
@@ -55,8 +38,6 @@ class Recorded:
     """A function's graph, with what else is known of its calls and values."""
 
     graph: Graph
-    places: list[Place | None]
-    """Per call the line that made it."""
     shapes: dict[int, tuple[tuple[int, ...], np.dtype]]
     """Per value that a call computes its shape and dtype."""
     donated: tuple[int, ...]
@@ -75,16 +56,14 @@ def record(function: Callable, args: tuple = (), kwargs: dict[str, Any] | None =
     the function's Python code stay.
     """
     kwargs = kwargs or {}
-    given = capture._tensors([args, kwargs])
+    given = tensors_in([args, kwargs])
     with _Borrowed() as borrowed, keyed_draws():
         for _ in range(2):
             probe = Probe(_device(function, given))
             borrowed.probes.append(probe)
             result = _run(probe, function, args, kwargs, given)
         del result
-    return Recorded(
-        probe.graph, probe.places, probe.shapes, probe.donated, probe.reads, probe.stopped
-    )
+    return Recorded(probe.graph, probe.shapes, probe.donated, probe.reads, probe.stopped)
 
 
 def _run(probe: Probe, function: Callable, args: tuple, kwargs: dict, given: list[Any]) -> Any:
@@ -100,19 +79,15 @@ def _run(probe: Probe, function: Callable, args: tuple, kwargs: dict, given: lis
     finally:
         outputs = probe.outputs()
         probe.restore()
-    probe.donated = capture.replaced_states(probe, outputs)
+    probe.donated = replaced_states(probe, outputs)
     wanted = dict.fromkeys([*[symbol.id for _, _, symbol in outputs], *probe.read])
-    for node in capture._saved_symbols([t for t, _, _ in outputs]):
-        wanted.update((s.id, None) for s in capture._symbols(node.saved))
+    for node in nodes_to_fill([t for t, _, _ in outputs]):
+        wanted.update((s.id, None) for s in symbols_in(node.saved))
     if probe.stopped is not None:  # the result is not known: keep what nothing has used yet
-        used = {n for call in probe.graph.calls for n in _flat(call.ins)}
+        used = {n for call in probe.graph.calls for n in numbers(call.ins)}
         wanted.update((n, None) for n in probe.shapes if n not in used)
     probe.graph.outputs = list(wanted)
     return result
-
-
-def _flat(ins: Any) -> list[int]:
-    return [n for i in ins for n in _flat(i)] if isinstance(ins, tuple) else [ins]
 
 
 def _device(function: Callable, given: list[Any]) -> Any:
@@ -123,11 +98,10 @@ def _device(function: Callable, given: list[Any]) -> Any:
 
 
 class Probe(Recording):
-    """A recording that notes lines and shapes, and goes on where the host needs a value."""
+    """A recording that notes shapes, and goes on where the host needs a value."""
 
     def __init__(self, dev: Any) -> None:
         super().__init__(dev)
-        self.places: list[Place | None] = []
         self.shapes: dict[int, tuple[tuple[int, ...], np.dtype]] = {}
         self.reads: list[Read] = []
         self.read: list[int] = []
@@ -135,9 +109,10 @@ class Probe(Recording):
         self.stopped: tuple[Place | None, str] | None = None
 
     def call(self, name: str, arrays: tuple, params: dict[str, Any]) -> Any:
-        """Append one kernel call, and note where it was made."""
+        """Append one kernel call, and note what it gives."""
         result = super().call(name, arrays, params)
-        self.places.append(_place())
+        if self.body is not None:  # which says itself what it gives
+            return result
         for symbol in result if result.__class__ is tuple else (result,):
             self.shapes[symbol.id] = symbol.shape, symbol.dtype
         return result
@@ -145,17 +120,21 @@ class Probe(Recording):
     def _run_now(self, name: str, arrays: tuple, params: dict[str, Any]) -> Any:
         """Give up: without data there is nothing to go on with."""
         why = f"the shape of {name}'s result depends on data"
-        self.stopped = _place(), why
+        if self.body is not None:
+            self.body.refuse(why)
+        self.stopped = self._here(), why
         raise NoShape(why)
 
     def get(self, a: Any) -> np.ndarray:
         """Return zeros for a value that there is none of yet."""
         if a.__class__ is not Sym:
             return self.dev.backend.get(a)
-        self.reads.append(Read(_place(), f"{a.dtype}{list(a.shape)}"))
+        if self.body is not None:
+            self.body.refuse("the value of a tensor is needed on the host")
+        self.reads.append(Read(self._here(), f"{a.dtype}{list(a.shape)}"))
         self.read.append(a.id)
         if len(self.reads) > MOST_READS:
-            self.stopped = _place(), f"the host reads more than {MOST_READS} values"
+            self.stopped = self._here(), f"the host reads more than {MOST_READS} values"
             raise NoShape(self.stopped[1])
         return np.zeros(a.shape, a.dtype)
 
@@ -164,6 +143,8 @@ class Probe(Recording):
         a = t._a
         if a.__class__ is not Sym or a.world is self:
             return super().lift(t)
+        if self.body is not None:
+            return self.body.lift(t)
         symbol = t._a = self._input(a)
         self.lifted[id(t)] = t, a, symbol
         return symbol
@@ -173,24 +154,9 @@ class Probe(Recording):
             return self._input(a).id
         return super()._number_of(a)
 
-
-def _place() -> Place | None:
-    """Return the line that is running: inside a backward pass, that of the node's forward."""
-    frame: Any = sys._getframe(2)
-    inner = frame
-    while frame is not None:
-        if frame.f_code is tape.Engine.run.__code__:
-            node = frame.f_locals.get("node")
-            where = getattr(getattr(node, "node", node), "where", None)
-            if where is not None:
-                return _line(*where, backward=True)
-        frame = frame.f_back
-    where = user_place(inner)
-    return None if where is None else _line(*where)
-
-
-def _line(code: Any, last: int, backward: bool = False) -> Place:
-    return Place(code.co_filename, line_of(code, last), backward)
+    def _here(self) -> Place | None:
+        """Return the line that is running: inside a backward pass, that of the node's forward."""
+        return place_of(self._within or user_place(sys._getframe(1)))
 
 
 class _Borrowed:

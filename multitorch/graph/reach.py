@@ -282,8 +282,12 @@ def _hooks_of(t: Any) -> list[Any]:
 
 def _dicts_hold(dicts: list[tuple[dict, tuple, tuple]]) -> bool:
     for d, keys, values in dicts:
-        if len(d) != len(keys) or not all(map(operator.is_, d.values(), values)):
-            if tuple(d) != keys or not all(map(_same, d.values(), values)):
+        if len(d) != len(keys):
+            return False
+        if not all(map(operator.is_, d, keys)) and tuple(d) != keys:
+            return False
+        if not all(map(operator.is_, d.values(), values)):
+            if not all(map(_same, d.values(), values)):
                 return False
     return True
 

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from multitorch.autograd.tape import user_place
+from multitorch.autograd.tape import next_seq, user_place
 from multitorch.backend import World
 from multitorch.backend.registry import ARRAY_TYPES
-from multitorch.graph.graph import Call, Graph
+from multitorch.graph.graph import Graph
+from multitorch.graph.memory import settle
 from multitorch.graph.meta import MetaBackend
 from multitorch.graph.shapes import NoShape, infer
 from multitorch.graph.sym import Sym
@@ -29,6 +30,22 @@ ARRAY_TYPES.add(Sym)
 _META = MetaBackend()
 _getframe = sys._getframe
 _specs: dict[Any, Any] = {}
+_new_symbol = Sym.__new__
+
+
+def _symbol(world: Any, spec: Any, number: int, segment: int) -> Sym:
+    """Make a symbol without the call of its `__init__`, which takes as long as all the rest."""
+    s = _new_symbol(Sym)
+    s.world, s.id, s.segment = world, number, segment
+    s.shape, s.dtype = spec
+    return s
+
+
+def _kind(a: Any) -> Any:
+    """Return what a result's shape can depend on."""
+    if a.__class__ is tuple:
+        return tuple([_kind(e) for e in a])
+    return (a.shape, a.dtype) if hasattr(a, "shape") else a.__class__
 
 
 class Recording(World):
@@ -40,7 +57,11 @@ class Recording(World):
 
     def __init__(self, dev: Any) -> None:
         self.dev = dev
+        self.began = next_seq()
+        """What is older on the tape was made before the call."""
         self.graph = Graph()
+        self._within: tuple | None = None
+        """The place of the op whose derivative is being recorded; None outside a backward pass."""
         self.segment = 0
         """How many graphs came before this one, in the same call."""
         self.past: dict[tuple[int, int], Any] = {}
@@ -53,12 +74,23 @@ class Recording(World):
         self.values: list[Any] = []
         """The inputs' values, in the order of `graph.inputs`."""
         self.lifted: dict[int, tuple[Any, Any, Sym]] = {}  # id(tensor) -> tensor, array, symbol
+        self._passing: set[int] = set()
         self.born: list[weakref.ref] = []
-        self.draws: list[tuple[int, Any]] = []
-        """(Number among the values, generator) of every draw that the device makes."""
+        self.draws: list[tuple[int, Any, int]] = []
+        """(Place among the values, generator, how many) of the draws that the device makes."""
         self.redraws: list[tuple[Any, Callable]] = []
         """(Tensor, how to draw its array again) of every draw that the host makes."""
-        self.drawn = 0
+        self.drawn = self.accounted = 0
+        """How many draws were made, and how many of them it is known how to repeat."""
+        self.body: Any = None
+        """The body of a control op that is being recorded (`graph.body.Scope`), if one is."""
+        self.reason: tuple[str, str] | None = None
+        """Why the next value is needed, and the remedy, where that is known better than usual."""
+        self.warned: set[str] = set()
+        """Warnings that the compiled function has given."""
+        self.finished = False
+        self.host: Any = None
+        """The recording under way where this one, which is finished, records a derivative."""
         self._floats: dict[int, tuple[float, int]] = {}  # identity -> object (kept alive), number
         self._inputs: dict[Any, tuple[Any, Sym]] = {}  # memory -> array (kept alive), symbol
 
@@ -68,11 +100,11 @@ class Recording(World):
         if name.startswith("__"):
             raise AttributeError(name)
 
-        def kernel(*arrays: Any, **params: Any) -> Any:
+        def kernel(self: Recording, *arrays: Any, **params: Any) -> Any:
             return self.call(name, arrays, params)
 
-        self.__dict__[name] = kernel
-        return kernel
+        setattr(Recording, name, kernel)  # for all recordings, so that it is made once
+        return getattr(self, name)
 
     def kernel(self, name: str) -> Callable:
         """Return the recording kernel of a name."""
@@ -96,21 +128,23 @@ class Recording(World):
 
     def call(self, name: str, arrays: tuple, params: dict[str, Any]) -> Any:
         """Append one kernel call; return its symbolic result."""
-        ins = tuple([self._number_of(a) for a in arrays])
-        keys = tuple(params.items())
-        try:
-            spec = self._spec(name, arrays, params, keys)
-        except NoShape:
-            return self._run_now(name, arrays, params)
-        graph = self.graph
-        graph.where.append(user_place(_getframe(1)))
-        if spec[1].__class__ is tuple:
-            results = tuple([Sym(self, s, d, graph.new_value(), self.segment) for s, d in spec])
-            graph.calls.append(Call(name, ins, keys, tuple([r.id for r in results])))
-            return results
-        result = Sym(self, spec[0], spec[1], graph.new_value(), self.segment)
-        graph.calls.append(Call(name, ins, keys, result.id))
-        return result
+        graph, segment = self.graph, self.segment
+        ins = tuple([
+            a.id if a.__class__ is Sym and a.world is self and a.segment == segment
+            else self._number_of(a) for a in arrays
+        ])  # fmt: skip
+        step = graph.follow_step(name, ins, params) if graph.ahead is not None else None
+        if step is None:
+            try:
+                spec = self._spec(name, arrays, params, tuple(params.items()))
+            except NoShape:
+                return self._run_now(name, arrays, params)
+            where = self._within or user_place(_getframe(1))
+            step = graph.add_call(name, ins, params, spec, where)
+        first, spec = step[3], step[5]
+        if spec[1].__class__ is not tuple:
+            return _symbol(self, spec, first, segment)
+        return tuple([_symbol(self, s, first + i, segment) for i, s in enumerate(spec)])
 
     # --- graph breaks
 
@@ -127,14 +161,18 @@ class Recording(World):
 
     def _values(self, symbols: list[Sym], why: str) -> list[Any]:
         """Return the values of symbols: what is recorded so far is compiled and run."""
+        if self.body is not None and symbols:
+            self.body.refuse(why)
         fresh = [s for s in symbols if s.segment == self.segment]
         if fresh:
+            why, remedy = self.reason or (why, "return the tensor and read it after the call")
+            self.reason = None
             if self.breaker is None:
                 raise RuntimeError(
-                    f"{why}, inside a function compiled with fullgraph=True. Remedy: return the "
-                    "tensor and read it after the call, or compile with fullgraph=False."
+                    f"{why}, inside a function compiled with fullgraph=True. Remedy: {remedy}, or "
+                    "compile with fullgraph=False."
                 )
-            self.breaker(self, fresh, why)
+            self.breaker(self, fresh, why, remedy)
         return [self.past[s.segment, s.id] for s in symbols]
 
     def next_segment(self, values: dict[int, Any]) -> None:
@@ -147,8 +185,7 @@ class Recording(World):
         self.lifted, self.born, self._floats, self._inputs = {}, [], {}, {}
 
     def _spec(self, name: str, arrays: tuple, params: dict, keys: tuple) -> Any:
-        parts = [(a.shape, a.dtype) if hasattr(a, "shape") else a.__class__ for a in arrays]
-        key = (name, tuple(parts), keys)
+        key = (name, _kind(arrays), keys)
         spec = _specs.get(key)
         if spec is None:
             stand_ins = tuple(
@@ -159,14 +196,16 @@ class Recording(World):
 
     def _number_of(self, a: Any) -> Any:
         if a.__class__ is Sym:
-            if a.world is self and a.segment != self.segment:
-                return self._input(self.past[a.segment, a.id]).id
+            if a.world is self and a.segment == self.segment:
+                return a.id
+            if self.body is not None:
+                return self._input(a).id
             if a.world is not self:
                 raise RuntimeError(
                     "a tensor of another recording, or of device 'meta', is used inside a compiled "
                     "function"
                 )
-            return a.id
+            return self._input(self._value_from_before(a)).id
         if a is None:
             return None
         if a.__class__ is tuple:
@@ -174,13 +213,22 @@ class Recording(World):
         if a.__class__ is float:
             return self._float(a)
         if a.__class__ is Draw:
-            self.draws.append((len(self.values), a.generator))
+            self.draws.append((len(self.values), a.generator, a.count))
+            self.accounted += a.count == 1
             self.values.append(int(a))
             return self.graph.add_input(int)
         if a.__class__ in (int, bool, complex):
             self.values.append(a)
             return self.graph.add_input(a.__class__)
         return self._input(a).id
+
+    def _value_from_before(self, a: Sym) -> Any:
+        if (a.segment, a.id) not in self.past:
+            raise RuntimeError(
+                "a tensor that was made inside the body of a cond, while_loop, scan or map is used "
+                "outside of it. Remedy: return it from the body."
+            )
+        return self.past[a.segment, a.id]
 
     def _float(self, a: float) -> int:
         """Return the number of a Python float; one object (a learning rate, say) is one input."""
@@ -201,17 +249,36 @@ class Recording(World):
         return found[1]
 
     def _memory(self, a: Any) -> Any:
+        if a.__class__ is Sym and a.id >= 0:
+            return a.world, a.segment, a.id
         if isinstance(a, np.ndarray):
             return a.__array_interface__["data"][0], a.shape, a.strides, a.dtype
         return id(a)
 
+    def enter_node(self, node: Any) -> None:
+        """Attribute the calls from here on to the place of a node; None: to the running line.
+
+        What a user's own derivative calls has lines of its own.
+        """
+        here = None if node is None or node.op.custom is not None else node.where
+        self._within = None if here is None else (*here, True)
+
     # --- tensors
+
+    def lift_argument(self, t: Any) -> None:
+        """Lift a tensor which the next call may not see again: its memory stays where it is."""
+        self._passing.add(id(t))
+        self.lift(t)
 
     def lift(self, t: Any) -> Any:
         """Return the symbol of a tensor, making its array an input if it comes from outside."""
+        if t._a.__class__ is Sym:
+            return t._a
+        if id(t) not in self._passing:
+            settle(t)
         a = t._a
-        if a.__class__ is Sym:
-            return a
+        if self.body is not None:
+            return self.body.lift(t)
         if t._view is not None and t._view[0]._a.__class__ is Sym:
             base, steps = t._view[:2]
             symbol = replay(self, base._a, steps)
@@ -224,6 +291,20 @@ class Recording(World):
     def track(self, t: Any) -> None:
         """Note a tensor born in the recording: if it outlives it, it is an output."""
         self.born.append(weakref.ref(t))
+
+    def redraw(self, t: Any, again: Callable) -> None:
+        """Note a tensor of random numbers from the host, and how to draw its array again."""
+        self.accounted += 1
+        if self.body is not None:
+            self.body.redraw(t, again)
+        else:
+            self.redraws.append((t, again))
+
+    def control(self, name: str, eager: Callable, args: tuple) -> Any:
+        """Record a control op as one call; where that cannot be, run its eager form."""
+        from multitorch.graph import control
+
+        return control.record(self, name, eager, args)
 
     # --- the rest of what a backend offers
 
@@ -288,6 +369,13 @@ class Recording(World):
             if t is not None and t._a.__class__ is Sym and id(t) not in self.lifted:
                 found.append((t, None, t._a))
         return found
+
+    def finish(self) -> None:
+        """Let go of all arrays: what may use the recording again brings its own."""
+        self.finished = True
+        self.values, self.given, self.past, self.arguments = [], {}, {}, ((), {})
+        self.lifted, self.born, self._floats, self._inputs = {}, [], {}, {}
+        self.draws, self.redraws, self.breaker = [], [], None
 
     def restore(self) -> None:
         """Give tensors from outside their arrays back."""

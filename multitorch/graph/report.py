@@ -131,6 +131,9 @@ def _calls(before: Graph, graph: Graph) -> str | None:
             return f"another op: {b.name} where {a.name} was, at {graph.place(i)}"
         if a.params != b.params:
             old, new = dict(a.params), dict(b.params)
+            for k, body in new.items():
+                if isinstance(body, Graph) and isinstance(old.get(k), Graph) and body != old[k]:
+                    return _calls(old[k], body) or f"another body of {b.name}, at {graph.place(i)}"
             changes = [f"{k} {old.get(k)!r} → {new[k]!r}" for k in new if old.get(k) != new[k]]
             return f"{b.name}: {', '.join(changes)}, at {graph.place(i)}"
         if a.ins != b.ins:

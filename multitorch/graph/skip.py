@@ -11,8 +11,10 @@ nothing within reach (`Reach`) changed but the values of tensors and `.grad`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from sys import getrefcount
+from operator import attrgetter, is_
+from types import FunctionType
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
@@ -21,6 +23,7 @@ from multitorch.autograd import modes, tape
 from multitorch.autograd.tape import LEAF
 from multitorch.device import get_default_device
 from multitorch.graph.audit import Audit
+from multitorch.graph.memory import any_shared, settle
 from multitorch.graph.reach import SCALARS, Reach, Unknown
 from multitorch.ops import apply as dispatch
 from multitorch.ops.creation import is_anchor
@@ -29,8 +32,7 @@ from multitorch.ops.view import live_views
 from multitorch.random import generator
 
 MISS: Any = object()
-_OWN_REFERENCES = 3
-"""To an array that can be given away: from its tensor, the list of values and the question."""
+_array_of, _node_of = attrgetter("_a"), attrgetter("_node")
 
 
 def front() -> tuple:
@@ -90,6 +92,27 @@ def fits(spec: Any, value: Any, tensors: list[Any]) -> bool:
     )
 
 
+def flat_spec(spec: Any) -> list[tuple] | None:
+    """Return the descriptions of tensors that are all the arguments, given by position."""
+    positional, named = spec[1]
+    tensors = positional[1]
+    if named[1] or not all([s.__class__ is tuple and len(s) == 5 for s in tensors]):
+        return None
+    return tensors
+
+
+def fits_flat(specs: list[tuple], values: list[Any]) -> bool:
+    """Whether tensors are like those that the descriptions are of."""
+    if len(specs) != len(values):
+        return False
+    for (kind, dtype, dev, shape, node), t in zip(specs, values, strict=True):
+        if t.__class__ is not kind or t._dtype is not dtype or t._dev is not dev:
+            return False
+        if t._a.shape != shape or t._node is not node:
+            return False
+    return True
+
+
 # --- evidence -------------------------------------------------------------------------------------
 
 
@@ -128,12 +151,12 @@ class Plan:
         self.front, self.changes = front(), modes.changes[0]
         tensors: list[Any] = []
         self.spec = spec_of(args, tensors)
+        self.flat = flat_spec(self.spec)
         self.given = {id(t): i for i, t in enumerate(tensors)}
         if len(self.given) != len(tensors):
             raise Unknown("one tensor is given as two arguments")
         self.known = {id(t) for t in evidence.tensors} - set(self.given)
-        self._sources(evidence, recording)
-        self._writes(recording, outputs)
+        self._writes(recording, outputs, self._sources(evidence, recording))
         self._gradients(evidence)
         at = {number: i for i, number in enumerate(recording.graph.outputs)}
         self.born = {id(t): at[s.id] for t, before, s in outputs if before is None}
@@ -144,33 +167,42 @@ class Plan:
         bases = {id(t._view[0]) for t in self._fresh.values() if t is not None and t._view}
         if self.born.keys() - self._fresh.keys() - bases:
             raise Unknown("a tensor that the call makes is kept somewhere")
+        groups = {id(t._view[0] if t._view else t) for t in self._fresh.values()}
+        if len(groups) < len(self._fresh):
+            raise Unknown("results that share memory")
         self._fresh = {}
 
-    def _sources(self, evidence: Evidence, recording: Any) -> None:
-        """Find out where the inputs come from."""
+    def _sources(self, evidence: Evidence, recording: Any) -> dict[int, Any]:
+        """Find out where the inputs come from; return who holds them, by slot.
+
+        A holder is a tensor, or a function that finds it among the arguments of a call.
+        """
         slots = {number: i for i, number in enumerate(recording.graph.inputs)}
         self.template = list(recording.values)
         self.donated = getattr(self.program, "donated", ())
-        for slot in self.donated:
-            self.template[slot] = None
+        holders: dict[int, Any] = {}
         self.args_at: list[tuple[int, int]] = []  # argument, slot
         self.states: list[Any] = []
         self.slots: list[int] = []
         self.grads_at: list[tuple[Any, int]] = []  # owner of the gradient, slot
         self.redraws: list[tuple[int, Callable]] = []
-        self.draws = list(recording.draws)  # slot, generator
+        self.draws = list(recording.draws)  # slot, generator, how many
         self.keys_at: list[tuple[Any, int]] = []  # generator, slot
-        keys = {id(g.key): g for _, g in self.draws}
+        keys = {id(g.key): g for _, g, _ in self.draws}
         redrawn = {id(t): again for t, again in recording.redraws}
         owners = {id(evidence.grads[id(t)]): t for t in evidence.tensors}
         for t, a, symbol in recording.lifted.values():
             slot = slots.get(symbol.id)
             if slot is None or recording.values[slot] is not a:
+                if self._only_looks_on(t):
+                    continue
                 raise Unknown("a tensor that shares memory with another")
             if is_anchor(t):
                 continue
+            self.template[slot] = None
             if id(t) in self.given:
                 self.args_at.append((self.given[id(t)], slot))
+                holders[slot] = _argument(self.given[id(t)])
             elif id(t) in redrawn:
                 self.redraws.append((slot, redrawn[id(t)]))
             elif id(t) in keys:
@@ -179,6 +211,7 @@ class Plan:
                 raise Unknown("a view that is older than the call")
             elif id(t) in owners:
                 self.grads_at.append((owners[id(t)], slot))
+                holders[slot] = _gradient(owners[id(t)])
             elif id(t) not in self.known:
                 raise Unknown("a tensor that is not within reach")
             elif t._node is not None and t._node is not LEAF:
@@ -186,37 +219,55 @@ class Plan:
             else:
                 self.states.append(t)
                 self.slots.append(slot)
-        if recording.drawn != len(self.draws) + len(self.redraws):
+                holders[slot] = t
+        if recording.drawn != recording.accounted or len(self.redraws) != len(recording.redraws):
             raise Unknown("random numbers whose source is not known")
         self.nodes = [t._node for t in self.states]
-        self.arrays: list[Any] = [None] * len(self.states)
+        self.seen: list[tuple[Any, bool]] = [(None, False)] * len(self.args_at)
+        """Per argument its array in the last call, and whether it was settled."""
+        self.unknown: list[Any] = [None] * len(self.states)
+        self.arrays = self.unknown
+        self.group = tape.WriteGroup(())
+        """On mutable backends: what owns the memory of the states that are written to."""
         self.shapes = [t._a.shape for t in self.states]
         self.dtypes = [t._dtype for t in self.states]
         self.devices = [t._dev for t in self.states]
+        return holders
 
-    def _writes(self, recording: Any, outputs: list) -> None:
-        """Find out which older tensors get outputs as their values."""
-        places = {id(t): k for k, t in enumerate(self.states)}
-        grads = {id(t._grad): t for t, _ in self.grads_at}
-        drawn = {id(t) for t, _ in recording.redraws}
-        self.writes: list[tuple[int, int]] = []  # output, state
-        self.arg_writes: list[tuple[int, int]] = []  # output, argument
-        self.grad_writes: list[tuple[int, Any]] = []  # output, owner of the gradient
+    def _writes(self, recording: Any, outputs: list, holders: dict[int, Any]) -> None:
+        """Find out which older tensors are written to; most of them the program itself updates."""
+        if not holders.keys() >= set(self.donated):
+            raise Unknown("a write to a tensor that is not within reach")
+        self.targets = [holders[slot] for slot in self.donated]
+        self.moving = any(isinstance(t, FunctionType) for t in self.targets)
+        slots = {number: i for i, number in enumerate(recording.graph.inputs)}
         at = {number: i for i, number in enumerate(recording.graph.outputs)}
+        drawn = {id(t) for t, _ in recording.redraws}
+        mutable = self.dev.backend.mutable
+        self.copies: list[tuple[int, Any]] = []  # output, who takes it beside another
+        self.written: list[Any] = []
+        self.args_written: list[int] = []
         for t, before, symbol in outputs:
             if before is None or id(t) in drawn:
                 continue
-            i = at[symbol.id]
-            if t._view is not None or any(True for _ in live_views(t)):
+            if self._only_looks_on(t):
+                continue
+            if t._view is not None or not mutable and any(True for _ in live_views(t)):
                 raise Unknown("a write to a tensor that has views")
-            if id(t) in places:
-                self.writes.append((i, places[id(t)]))
-            elif id(t) in self.given:
-                self.arg_writes.append((i, self.given[id(t)]))
-            elif id(t) in grads:
-                self.grad_writes.append((i, grads[id(t)]))
-            else:
+            slot = slots[recording.lifted[id(t)][2].id]
+            if slot not in holders:
                 raise Unknown("a write to a tensor that is not within reach")
+            if slot not in self.donated:
+                self.copies.append((at[symbol.id], holders[slot]))
+            if id(t) in self.given:
+                self.args_written.append(self.given[id(t)])
+            elif holders[slot] is t:
+                self.written.append(t)
+
+    def _only_looks_on(self, t: Any) -> bool:
+        """Whether a tensor is a view that the code does not know, of memory that is written to."""
+        unknown = id(t) not in self.known and id(t) not in self.given
+        return t._view is not None and self.dev.backend.mutable and unknown
 
     def _gradients(self, evidence: Evidence) -> None:
         """Find out which tensors have got another gradient."""
@@ -281,69 +332,75 @@ class Plan:
             if not self.reach.modules_hold():
                 return MISS
             self.changes = modes.changes[0]
-        given: list[Any] = []
-        if not fits(self.spec, args, given):
-            return MISS
+        if self.flat is not None:
+            given = list(args[0])
+            if args[1] or not fits_flat(self.flat, given):
+                return MISS
+        else:
+            given = []
+            if not fits(self.spec, args, given):
+                return MISS
         ids = {id(t) for t in given}
         if len(ids) != len(given) or not self.known.isdisjoint(ids) or not self.reach.holds():
             return MISS
-        if not self._apart(given, ids):
+        if not self._same_states() or not self._apart(given, ids):
             return MISS
         values = self.template.copy()
         if not self._fill(values, given):
             return MISS
-        results = self._run_program(values)
-        self._deliver(results, given)
-        fresh = _Fresh(results, self.dev)
+        results = self._run_program(values, given)
+        fresh = _Fresh(results, len(self.donated), self.dev)
         for t, grad in self.new_grads:
             t._grad = None if grad is None else fresh(self.born[id(grad)], None)
         return self.result(fresh, given)
 
-    def _run_program(self, values: list[Any]) -> Any:
-        """Run the program; give it the memory of states to which nobody else refers."""
-        if not self.donated:
-            return self.program(values)
-        self.arrays = [None] * len(self.states)
-        for slot in self.donated:
-            if getrefcount(values[slot]) > _OWN_REFERENCES:
-                values[slot] = self.program.copy(values[slot])
-        return self.program.consume(values)
+    def _same_states(self) -> bool:
+        """Whether the states are as they were, or others that are like them."""
+        states, arrays, nodes = self.states, self.arrays, self.nodes
+        if all(map(is_, map(_array_of, states), arrays)) and all(
+            map(is_, map(_node_of, states), nodes)
+        ):
+            return True
+        arrays = self.unknown.copy()
+        for k, t in enumerate(states):
+            if t._a.shape != self.shapes[k] or t._dtype is not self.dtypes[k]:
+                return False
+            if t._node is not nodes[k] or t._dev is not self.devices[k] or t._view is not None:
+                return False
+            settle(t)
+            arrays[k] = t._a
+        self.arrays = arrays
+        if self.dev.backend.mutable:
+            buffer = self.dev.backend.buffer
+            self.group = tape.WriteGroup([buffer(t._a) for t in self.written])
+        return True
 
     def _apart(self, given: list[Any], ids: set[int]) -> bool:
         """Whether no argument shares memory with another, or with what the program uses."""
         bases = [id(t._view[0]) for t in given if t._view is not None]
-        if bases and not (self.known.isdisjoint(bases) and ids.isdisjoint(bases)):
-            return False
-        if len(set(bases)) != len(bases) and self.arg_writes:
-            return False
+        if bases:
+            if not (self.known.isdisjoint(bases) and ids.isdisjoint(bases)):
+                return False
+            if len(set(bases)) != len(bases) and self.args_written:
+                return False
         backend = self.dev.backend
         if not backend.mutable:
-            written = [
-                *(self.states[k] for _, k in self.writes),
-                *(given[k] for _, k in self.arg_writes),
-            ]
+            written = [*self.written, *[given[k] for k in self.args_written]]
             return not any(t._views and any(True for _ in live_views(t)) for t in written)
-        if not (self.writes or self.arg_writes):
+        if not (self.written or self.args_written):
             return True
-        buffers = [id(backend.buffer(t._a)) for t in given]
-        written = {id(backend.buffer(self.states[k]._a)) for _, k in self.writes}
-        return written.isdisjoint(buffers) and (
-            not self.arg_writes or len(set(buffers)) == len(buffers)
+        buffers = {id(backend.buffer(t._a)) for t in given}
+        return buffers.isdisjoint(self.group.ids) and (
+            not self.args_written or len(buffers) == len(given)
         )
 
     def _fill(self, values: list[Any], given: list[Any]) -> bool:
         """Put the inputs in their slots; return False, before anything is drawn, if one differs."""
+        if self.dev.backend.mutable:
+            self._settle_repeated(given)
         for i, slot in self.args_at:
             values[slot] = given[i]._a
-        arrays, nodes = self.arrays, self.nodes
-        for k, (t, slot) in enumerate(zip(self.states, self.slots, strict=True)):
-            a = t._a
-            if a is not arrays[k] or t._node is not nodes[k]:
-                if a.shape != self.shapes[k] or t._dtype is not self.dtypes[k]:
-                    return False
-                if t._node is not nodes[k] or t._dev is not self.devices[k] or t._view is not None:
-                    return False
-                arrays[k] = a
+        for slot, a in zip(self.slots, self.arrays, strict=True):
             values[slot] = a
         for t, had_none in self.leaves:
             if (t._grad is None) is not had_none:
@@ -355,41 +412,88 @@ class Plan:
             values[slot] = grad._a
         for g, slot in self.keys_at:
             values[slot] = key_of(g, self.dev)._a
-        for slot, g in self.draws:
-            values[slot] = g.next_draw()
+        for slot, g, count in self.draws:
+            values[slot] = g.next_draw(count)
         for slot, again in self.redraws:
             values[slot] = again()
         return True
 
-    def _deliver(self, results: Any, given: list[Any]) -> None:
-        for i, k in self.writes:
-            t = self.states[k]
-            store(t, results[i])
-            self.arrays[k] = t._a
-        for i, k in self.arg_writes:
-            store(given[k], results[i])
-        for i, t in self.grad_writes:
-            store(t._grad, results[i])
+    def _settle_repeated(self, given: list[Any]) -> None:
+        """Treat an argument that comes a second time as a state: it may come again."""
+        for k, (i, _) in enumerate(self.args_at):
+            t, (reference, tried) = given[i], self.seen[k]
+            if reference is None or reference() is not t._a:
+                self.seen[k] = ref(t._a), False
+            elif not tried:
+                settle(t)
+                self.seen[k] = ref(t._a), True
+
+    def _run_program(self, values: list[Any], given: list[Any]) -> list[Any]:
+        """Run the program, give older tensors their new values, and return the outputs."""
+        if not self.donated:
+            results = self.program(values)
+        else:
+            targets = self.targets
+            if self.moving:
+                targets = [t(given) if isinstance(t, FunctionType) else t for t in targets]
+            if self.dev.backend.mutable:
+                results = self.program.update(values, targets, "_a")
+                self._log(targets)
+            else:
+                self._keep_shared(values)
+                results = self.program.update(values, targets, "_a")
+            results[: len(targets)] = map(_array_of, targets)
+        for i, t in self.copies:
+            store(t(given) if isinstance(t, FunctionType) else t, results[i])
+        if not self.dev.backend.mutable:
+            self.arrays = list(map(_array_of, self.states))
+        return results
+
+    def _log(self, targets: list[Any]) -> None:
+        self.group.log()
+        if self.moving:
+            for t in targets:
+                tape.log_write(t._dev.backend.buffer(t._a))
+
+    def _keep_shared(self, values: list[Any]) -> None:
+        """Copy what the program is about to take, if more than its tensor refers to it."""
+        self.arrays = self.unknown
+        if any_shared(values, self.donated):
+            for slot in self.donated:
+                if any_shared(values, (slot,)):
+                    tape.log_write(values[slot])
+                    values[slot] = self.program.copy(values[slot])
+
+
+def _argument(i: int) -> Callable:
+    return lambda given: given[i]
+
+
+def _gradient(owner: Any) -> Callable:
+    return lambda given: owner._grad
 
 
 class _Fresh:
     """Makes the tensors that every call makes anew, each once."""
 
-    def __init__(self, results: Any, dev: Any) -> None:
-        self._results, self._dev = results, dev
+    def __init__(self, results: Any, states: int, dev: Any) -> None:
+        self._results, self._states, self._dev = results, states, dev
         self._made: dict[int, Any] = {}
 
     def __call__(self, at: int, node: Any) -> Any:
         t = self._made.get(at)
         if t is None:
             dev = self._dev
-            t = self._made[at] = dispatch.wrap(own(self._results[at], dev.backend), dev)
+            a = self._results[at]
+            if at < self._states:  # a state has the same value
+                a = own(a, dev.backend)
+            t = self._made[at] = dispatch.wrap(a, dev)
             t._node = node
         return t
 
 
 def own(a: Any, backend: Any) -> Any:
-    """Return a program's result as an array of the backend."""
+    """Return a copy of a value that somebody could write to."""
     return np.array(a) if backend.mutable else a
 
 
@@ -397,7 +501,9 @@ def store(t: Any, value: Any) -> None:
     """Give a tensor that is no view the value that a program computed for it."""
     backend = t._dev.backend
     if backend.mutable:
-        np.copyto(t._a, np.asarray(value))
+        if value is not t._a:
+            np.copyto(t._a, value)
         tape.log_write(backend.buffer(t._a))
     else:
+        tape.log_write(t._a)
         t._a = value

@@ -274,7 +274,7 @@ class _MaxUnpool(Module):
         self.stride = _several(kernel_size if stride is None else stride, self.spatial)
         self.padding = _several(padding, self.spatial)
 
-    def _settings(self) -> tuple:
+    def _settings(self) -> tuple[Any, Any, Any]:
         return self.kernel_size, self.stride, self.padding
 
     def extra_repr(self) -> str:

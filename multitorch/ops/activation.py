@@ -379,7 +379,14 @@ def _masked(scores: Tensor, mask: Tensor) -> Tensor:
 
 def _in_place(function: Any) -> Any:
     """Return the public in-place function: `elu_(x)` overwrites and returns x."""
-    return lambda input, *args, **kwargs: write_result(input, function, args, kwargs)
+
+    def method(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return write_result(input, function, args, kwargs)
+
+    method.__name__ = method.__qualname__ = f"{function.__name__}_"
+    method.__doc__ = f"Apply `{function.__name__}` to the tensor itself."
+    method.__wrapped__ = function  # type: ignore[attr-defined]
+    return method
 
 
 METHODS = {

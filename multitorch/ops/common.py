@@ -90,7 +90,12 @@ def methodcaller_of(name: str) -> Callable:
         return getattr(input, name)(*args, **kwargs)
 
     function.__name__ = function.__qualname__ = name
+    METHOD_CALLERS.append(function)
     return function
+
+
+METHOD_CALLERS: list[Callable] = []
+"""The functions that only call a method: they get its documentation once it is there."""
 
 
 def same_shape(x: Any, *others: Any, **params: Any) -> tuple[tuple[int, ...], Any]:

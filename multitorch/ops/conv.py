@@ -17,6 +17,7 @@ from multitorch.dtypes import dtype
 from multitorch.ops.op import op
 from multitorch.ops.products import SameDtype
 from multitorch.ops.promote import not_implemented
+from multitorch.ops.shape import pad
 
 Tensor = Any
 Sizes = tuple[int, ...]
@@ -303,12 +304,27 @@ def _conv_transpose(
             f"Given input size per channel: {list(x.shape[2:])}. Calculated output size per "
             f"channel: {list(size)}. Output size is too small"
         )
-    y = _conv_input_grad(
-        x, w, size=size, stride=stride, padding=pads, dilation=dilation, groups=groups
-    )
+    y = _long_transpose(x, w, size, extra, _geometry(stride, pads, dilation, groups))
     if b is not None:
         y = y + b.reshape(-1, *(1,) * n)
     return y if batched else y.squeeze(0)
+
+
+def _long_transpose(x: Tensor, w: Tensor, size: Sizes, extra: Sizes, geometry: Any) -> Tensor:
+    """Return the transposed convolution where `extra` may exceed the stride.
+
+    A forward convolution of so long an image would have more windows than x has positions: it gets
+    less padding at the end, and is shorter by zeros where there is no padding left.
+    """
+    stride, padding = geometry["stride"], geometry["padding"]
+    cuts = [e - e % s for e, s in zip(extra, stride)]
+    if not any(cuts):
+        return _conv_input_grad(x, w, size=size, **geometry)
+    pads = tuple([(lo, max(hi - cut, 0)) for (lo, hi), cut in zip(padding, cuts)])
+    zeros = [max(cut - hi, 0) for (_, hi), cut in zip(padding, cuts)]
+    short = tuple([m - z for m, z in zip(size, zeros)])
+    y = _conv_input_grad(x, w, size=short, **{**geometry, "padding": pads})
+    return pad(y, [v for z in reversed(zeros) for v in (0, z)]) if any(zeros) else y
 
 
 def conv_transpose1d(

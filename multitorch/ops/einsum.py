@@ -260,9 +260,9 @@ def _tensordot(a: Tensor, b: Tensor, first: list[int], second: list[int]) -> Ten
         raise RuntimeError("both dimension lists should have same length")
     for i, j in zip(first, second):
         if a.shape[i] == 1 != b.shape[j]:
-            b = b.sum(j, keepdim=True)
+            b = b.sum(j, keepdim=True, dtype=b._dtype)
         elif b.shape[j] == 1 != a.shape[i]:
-            a = a.sum(i, keepdim=True)
+            a = a.sum(i, keepdim=True, dtype=a._dtype)
         if a.shape[i] != b.shape[j]:
             raise RuntimeError(
                 "contracted dimensions need to match, but first has size "

@@ -223,7 +223,10 @@ def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False, out: 
             f"gather(): Expected out tensor to have dtype {input._dtype.scalar_name}, but got "
             f"{out._dtype.scalar_name} instead"
         )
-    result = _gather(input, index, dim=d)
+    if len(shape := index._a.shape) == (ndim := input._a.ndim) or prod(shape) or not ndim:
+        result = _gather(input, index, dim=d)
+    else:  # PyTorch takes an empty index of any number of dimensions
+        result = reshape(_gather(input, reshape(index, (0,) * ndim), dim=d), shape)
     if out is None:
         return result
     refuse_overlap(out, (index,), result.shape, same=True)

@@ -57,6 +57,13 @@ _index = Op(
         *[None] * len(indices),
     ]
 )
+_index_rows = Op(
+    "index_rows",
+    "x index",
+    kernel="index",
+    node="Index",
+    shape=lambda x, *index: (indexed_shape(x.shape, index), x.dtype),
+).vjp(x=lambda F, g, index, x_shape: F.index_backward(g, index, shape=x_shape))
 _index_backward = Op(
     "index_backward", "x *indices", shape=lambda x, *indices, shape: (shape, x.dtype)
 ).vjps(lambda F, g, indices: [F.index(g, *indices), *[None] * len(indices)])
@@ -129,7 +136,7 @@ def getitem(x: Any, key: Any) -> Any:
             return _walk(x, steps) if steps else alias(x)
     elif isinstance(key, dispatch.Tensor) and key._dtype is dtypes.int64:
         if key._dev is x._dev and key._a.ndim and x._a.ndim:
-            return _index(x, key)
+            return _index_rows(x, key)
     found = Analysis(x, key)
     if found.steps:
         view = _walk(x, found.steps)

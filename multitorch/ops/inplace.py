@@ -48,6 +48,8 @@ def make_inplace(function: Callable, name: str) -> Callable:
         return write_result(x, function, args, kwargs, saves_input)
 
     method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"Apply `{name.rstrip('_').removeprefix('__i')}` to the tensor itself."
+    method.__wrapped__ = function  # type: ignore[attr-defined] (what `help` shows)
     return method
 
 

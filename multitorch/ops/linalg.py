@@ -51,8 +51,12 @@ def _linear_shape(x: Any, w: Any, b: Any = None) -> tuple:
     return (*x.shape[:-1], w.shape[0]), x.dtype
 
 
-_linear = op("linear", "x w b", promote=SAME, node="AddmmBackward0", shape=_linear_shape).vjp(
-    x=lambda F, g, w: F.matmul(g, F.conj(w)), w=_linear_weight, b=lambda F, g: g
+_linear = op(
+    "linear", "x w b", promote=SAME, broadcasts=False, node="AddmmBackward0", shape=_linear_shape
+).vjp(
+    x=lambda F, g, w: F.matmul(g, F.conj(w)),
+    w=_linear_weight,
+    b=lambda F, g, b_shape: F.sum_to(g, shape=b_shape),
 )
 
 

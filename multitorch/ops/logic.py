@@ -221,10 +221,12 @@ def clamp_max(input: Any, max: Any, *, out: Any = None) -> Any:
 
 
 def _is_nonzero(self: Any) -> bool:
+    """Return whether the only element is not zero."""
     return bool(self)
 
 
 def _is_same_size(self: Any, other: Any) -> bool:
+    """Return whether two tensors have the same shape."""
     return self._a.shape == other._a.shape
 
 
@@ -237,6 +239,7 @@ def _invert(self: Any) -> Any:
 
 
 def _where_method(self: Any, condition: Any, other: Any) -> Any:
+    """Return the tensor where the condition holds, `other` elsewhere."""
     return where(condition, self, other)
 
 

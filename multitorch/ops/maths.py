@@ -425,6 +425,7 @@ FUNCTIONS: dict[str, Callable] = {
 
 
 def _polygamma_method(self: Any, n: int) -> Any:
+    """Return the n-th derivative of `digamma`."""
     return polygamma(n, self)
 
 

@@ -75,14 +75,15 @@ native_layer = _normalizer("native_layer_norm", "NativeLayerNorm", hidden=False)
 
 
 def _check_stats(x: Tensor, **stats: Tensor | None) -> None:
+    channels = x._a.shape[1]
     for name, t in stats.items():
-        if t is not None and t.numel() != x.shape[1]:
-            raise RuntimeError(f"{name} should contain {x.shape[1]} elements not {t.numel()}")
+        if t is not None and t._a.shape != (channels,) and t.numel() != channels:
+            raise RuntimeError(f"{name} should contain {channels} elements not {t.numel()}")
 
 
 def _channels(t: Tensor | None, ndim: int) -> Tensor | None:
     """Return per-channel numbers in a shape that broadcasts along dimension 1."""
-    return t if t is None or ndim == 2 else t.view(t.shape[0], *(1,) * (ndim - 2))
+    return t if t is None or ndim == 2 else t.view(t._a.shape[0], *(1,) * (ndim - 2))
 
 
 def batch_norm(
@@ -102,15 +103,15 @@ def batch_norm(
     """
     x = input
     ndim = x._a.ndim
-    if not x.numel() and ndim < 2:
-        return x.clone()
     if ndim < 2:
+        if not x.numel():
+            return x.clone()
         raise RuntimeError(f"batch_norm expects an input of 2 or more dimensions, got {ndim}")
     _check_stats(x, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     if not training:
         return _normalize_by(x, running_mean, running_var, weight, bias, eps)
-    count = x.numel() // x.shape[1] if x.shape[1] else 0
-    if count == 1:
+    size = x._a.shape
+    if math.prod(size) == size[1] > 0:
         raise ValueError(
             f"Expected more than 1 value per channel when training, got input size {x.size()}"
         )
@@ -124,18 +125,20 @@ def train_batch(
     bias: Tensor | None, momentum: float, eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Normalize by the batch's statistics and move the running ones: (out, mean, 1 / std)."""
-    ndim = x._a.ndim
+    size = x._a.shape
+    ndim, channels = len(size), size[1]
     dim = (0, *range(2, ndim))
     out, mean, rstd = _batch_norm(
         x, _channels(weight, ndim), _channels(bias, ndim), dim=dim, eps=eps
     )
-    if running_mean is not None and x.numel():
-        _move(running_mean, mean.view(x.shape[1]), momentum)
-    if running_var is not None and x.numel():
-        count = x.numel() // x.shape[1] if x.shape[1] else 0
+    numel = math.prod(size)
+    if running_mean is not None and numel:
+        _move(running_mean, mean.view(channels), momentum)
+    if running_var is not None and numel:
+        count = numel // channels
         unbiased = count / (count - 1) if count > 1 else math.nan
         var = (1 / (rstd * rstd) - eps) * unbiased
-        _move(running_var, var.view(x.shape[1]), momentum)
+        _move(running_var, var.view(channels), momentum)
     return out, mean, rstd
 
 
@@ -225,29 +228,29 @@ def group_norm(
     eps: float = 1e-5,
 ) -> Tensor:
     """Normalize each group of channels of each sample."""
-    if input.ndim < 2:
+    shape = input._a.shape
+    if len(shape) < 2:
         raise RuntimeError(
-            f"Expected at least 2 dimensions for input tensor but received {input.ndim}"
+            f"Expected at least 2 dimensions for input tensor but received {len(shape)}"
         )
-    n, channels, *rest = input.shape
+    n, channels, *rest = shape
     if num_groups <= 0 or channels % num_groups:
         raise RuntimeError(
             "Expected number of channels in input to be divisible by num_groups, but got input of "
             f"shape {list(input.shape)} and num_groups={num_groups}"
         )
     for name, t in (("weight", weight), ("bias", bias)):
-        if t is not None and tuple(t.shape) != (channels,):
+        if t is not None and t._a.shape != (channels,):
             raise RuntimeError(
                 f"Expected {name} to be a vector of size equal to the number of channels in input, "
                 f"but got {name} of shape {list(t.shape)} and input of shape {list(input.shape)}"
             )
     each = channels // num_groups
     x = input.reshape(n, num_groups, each, *rest)
-    weight, bias = (
-        t if t is None else t.view(num_groups, each, *(1,) * len(rest)) for t in (weight, bias)
-    )
-    out = _group_norm(x, weight, bias, dim=tuple(range(2, x.ndim)), eps=eps)
-    return out.view(input.shape)
+    ones = (1,) * len(rest)
+    weight, bias = (t if t is None else t.view(num_groups, each, *ones) for t in (weight, bias))
+    out = _group_norm(x, weight, bias, dim=tuple(range(2, 3 + len(rest))), eps=eps)
+    return out.view(shape)
 
 
 def rms_norm(

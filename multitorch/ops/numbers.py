@@ -7,6 +7,7 @@ from typing import Any
 
 from multitorch.ops import apply as dispatch
 from multitorch.ops.apply import apply_general, record, wrap
+from multitorch.ops.docs import LINES
 from multitorch.ops.op import Op
 
 
@@ -68,4 +69,5 @@ def tensors_only(name: str, function: Callable) -> Callable:
         return function(input, other) if out is None else function(input, other, out=out)
 
     checked.__name__ = checked.__qualname__ = name
+    checked.__doc__ = LINES[name]
     return checked

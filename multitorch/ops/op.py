@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from multitorch.autograd.tape import fit
+from multitorch.ops.docs import LINES
 from multitorch.ops.promote import Promotion
 
 REGISTRY: dict[str, Op] = {}
@@ -178,10 +179,11 @@ class Op:
         return "param", name
 
     def _finish(self) -> Callable:
-        from multitorch.ops.apply import make_apply
+        from multitorch.ops.specialized import make_apply
 
         self.apply = make_apply(self)
         self.apply.op = self  # type: ignore[attr-defined]
+        self.apply.__doc__ = LINES.get(self.name)
         return self.apply
 
     def run_rules(

@@ -10,7 +10,6 @@ from typing import Any
 from multitorch import dtypes
 from multitorch.dtypes import BOOL, FLOAT
 from multitorch.ops import apply as dispatch
-from multitorch.ops.apply import make_apply
 from multitorch.ops.common import inplace_functions, zeros_like
 from multitorch.ops.op import op
 from multitorch.ops.promote import (
@@ -22,6 +21,7 @@ from multitorch.ops.promote import (
     real_no_bool,
     to_float,
 )
+from multitorch.ops.specialized import make_apply
 
 # --- casts ---------------------------------------------------------------------------------------
 

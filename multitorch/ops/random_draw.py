@@ -75,7 +75,7 @@ def draw(
     world = dispatch.world_for(dev)
     if world.records:
         backend, at = dev.backend, {"type": dev.type, "index": dev.ordinal}
-        world.redraws.append((t, lambda: backend.put(values(), **at)))
+        world.redraw(t, lambda: backend.put(values(), **at))
     return t
 
 

@@ -68,7 +68,7 @@ def _range_size(start: Any, end: Any, step: Any, kind: DType) -> int:
         raise RuntimeError(f"unsupported range: {start} -> {end}")
     if (end - start) * step < 0:
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
-    if kind.category == dtypes.INTEGER:
+    if kind is dtypes.int64:  # PyTorch counts with whole numbers for this dtype alone
         start, end, step = int(start), int(end), int(step)
         if not step:
             raise ValueError("step must be nonzero")
@@ -82,9 +82,10 @@ def range_(
 ) -> Any:  # fmt: skip
     """Return the numbers from `start` to `end`, both included (deprecated: use `arange`)."""
     start, end, step = _numbers(start, end, step)
-    kind = dtypes.get_default_dtype() if dtype is None else to_dtype(dtype)
+    kind = _line_dtype(start, end, dtype, out)
     size = int((end - start) / step + 1)
-    return finish(_range(start, step, size, kind, resolve(device)), requires_grad)
+    result = _range(start, step, size, kind, resolve(device) if out is None else out._dev)
+    return finish(result, requires_grad) if out is None else out._store(result)
 
 
 def _steps(name: str, steps: Any) -> int:
@@ -110,9 +111,18 @@ def linspace(
         raise RuntimeError("number of steps must be non-negative")
     kind = _line_dtype(start, end, dtype, out)
     dev = resolve(device) if out is None else out._dev
-    number = complex if kind.is_complex else float
-    result = _linspace(anchor(dev, kind), number(start), number(end), size=int(steps))
+    start, end = _ends(start, end, kind)
+    result = _linspace(anchor(dev, kind), start, end, size=steps)
     return finish(result, requires_grad) if out is None else out._store(result)
+
+
+def _ends(start: Any, end: Any, kind: DType) -> tuple[Any, Any]:
+    """Return the ends of a line as numbers of its dtype, before there is anything between them."""
+    if kind.is_complex:
+        return complex(start), complex(end)
+    if kind.category == dtypes.INTEGER:
+        start, end = int(start), int(end)
+    return float(start), float(end)
 
 
 def _line_dtype(start: Any, end: Any, dtype: Any, out: Any) -> DType:
@@ -133,6 +143,7 @@ def logspace(
     steps = _steps("logspace", steps)
     kind = _line_dtype(start, end, dtype, out)
     wide = dtypes.complex128 if kind.is_complex else dtypes.float64
+    start, end = _ends(start, end, kind)
     exponents = linspace(start, end, steps, dtype=wide, device=device if out is None else out._dev)
     result = (float(base) ** exponents).to(kind)
     return finish(result, requires_grad) if out is None else out._store(result)

@@ -218,7 +218,11 @@ def aminmax(input: Any, *, dim: Any = None, keepdim: bool = False, out: Any = No
 def _extreme(name: str, whole: Callable, along: Callable, pairwise: str) -> Callable:
     make = getattr(return_types, name)
 
-    def function(input: Any, dim: Any = None, keepdim: bool = False, *, out: Any = None) -> Any:
+    def function(
+        input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None, out: Any = None
+    ) -> Any:
+        if other is not None:
+            dim = other
         if dim is None:
             if 0 in input._a.shape:
                 check_not_empty(name, input, all_dims(input), False)

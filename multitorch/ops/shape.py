@@ -153,8 +153,8 @@ def as_strided_scatter(
 # --- order of elements ----------------------------------------------------------------------------
 
 _flip = Op("flip", "x", shape=_same).vjp(x=lambda F, g, dims: F.flip(g, dims=dims))
-_roll = Op("roll", "x", shape=_same).vjp(
-    x=lambda F, g, shifts, dims: F.roll(g, shifts=tuple([-s for s in shifts]), dims=dims)
+_roll = Op("roll", "x *shifts", shape=_same).vjp(
+    x=lambda F, g, shifts, dims: F.roll(g, *[-s for s in shifts], dims=dims)
 )
 
 
@@ -207,7 +207,7 @@ def roll(input: Any, shifts: Any, dims: Any = None) -> Any:
         raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     if not prod(shape) or not shape:
         return clone(input)
-    return _roll(input, shifts=shifts, dims=tuple([wrap_dim(d, len(shape)) for d in dims]))
+    return _roll(input, *shifts, dims=tuple([wrap_dim(d, len(shape)) for d in dims]))
 
 
 def rot90(input: Any, k: int = 1, dims: Sequence[int] = (0, 1)) -> Any:

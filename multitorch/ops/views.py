@@ -171,8 +171,11 @@ def _reshaped_memory(x: Any, args: tuple) -> Any:
             args = args[0]
         elif kind is not int:
             return None
+    backend = x._dev._backend
+    if x._view is not None and not backend.mutable:
+        return None
     try:
-        a = x._dev._backend.reshaped_in_place(x._a, args)
+        a = backend.reshaped_in_place(x._a, args)
     except (TypeError, ValueError):
         return None
     # NumPy takes any negative size for -1
@@ -390,6 +393,7 @@ _TRANSPOSE_STEPS = ((_transpose, (), _SWAPPED),)
 
 
 def _reversed_dims(x: Any) -> Any:
+    """Return the tensor with its dimensions in reverse order."""
     ndim = x._a.ndim
     if ndim not in (0, 2):
         warnings.warn(
@@ -403,6 +407,7 @@ def _reversed_dims(x: Any) -> Any:
 
 
 def _matrices_transposed(x: Any) -> Any:
+    """Return the matrices, the last two dimensions, transposed."""
     if x._a.ndim < 2:
         raise RuntimeError(
             "tensor.mT is only supported on matrices or batches of matrices. Got "
@@ -412,6 +417,7 @@ def _matrices_transposed(x: Any) -> Any:
 
 
 def _hermitian(x: Any) -> Any:
+    """Return the conjugate transpose of a matrix."""
     if x._a.ndim not in (0, 2):
         raise RuntimeError(
             "tensor.H is only supported on matrices (2-D tensors). Got "

@@ -30,6 +30,7 @@ def _in_place(function: Callable, name: str) -> Callable:
 
     method.__name__ = method.__qualname__ = name
     method.__doc__ = f"Apply `{name.rstrip('_')}` to the tensor itself."
+    method.__wrapped__ = function  # type: ignore[attr-defined]
     return method
 
 

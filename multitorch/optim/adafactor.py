@@ -9,6 +9,7 @@ from typing import Any
 from multitorch.autograd import no_grad
 from multitorch.dtypes import finfo, float32
 from multitorch.optim.optimizer import Optimizer, check_lr
+from multitorch.optim.state import new_state
 from multitorch.tensor import Tensor
 
 __all__ = ["Adafactor"]
@@ -77,12 +78,12 @@ class Adafactor(Optimizer):
     def _start(self, p: Tensor) -> dict[str, Any]:
         state = self.state[p]
         if not state:
-            state["step"] = p.new_zeros((), dtype=float32)
+            state["step"] = new_state(p, (), dtype=float32)
             if p.dim() > 1:
-                state["row_var"] = p.new_zeros((*p.shape[:-1], 1))
-                state["col_var"] = p.new_zeros((*p.shape[:-2], 1, p.shape[-1]))
+                state["row_var"] = new_state(p, (*p.shape[:-1], 1))
+                state["col_var"] = new_state(p, (*p.shape[:-2], 1, p.shape[-1]))
             else:
-                state["variance"] = p.new_zeros(p.shape)
+                state["variance"] = new_state(p)
         return state
 
     def _step_one(self, p: Tensor, group: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from multitorch.dtypes import float32
 from multitorch.ops.optim import adam_step, amsgrad_step
 from multitorch.ops.views import view_as_real
 from multitorch.optim.optimizer import Optimizer, check_flags, check_lr
+from multitorch.optim.state import new_state
 from multitorch.tensor import Tensor
 
 __all__ = ["Adam", "AdamW"]
@@ -182,8 +183,8 @@ def _in_real_numbers(row: tuple[Any, ...]) -> tuple[Any, ...]:
 def _start(state: dict[str, Any], p: Tensor, amsgrad: bool) -> None:
     """Fill in the state of a parameter that has not been stepped."""
     # The count stays on the parameter's device, so that a step never waits for it.
-    state["step"] = p.new_zeros((), dtype=float32)
-    state["exp_avg"] = p.new_zeros(p.shape)
-    state["exp_avg_sq"] = p.new_zeros(p.shape)
+    state["step"] = new_state(p, (), dtype=float32)
+    state["exp_avg"] = new_state(p)
+    state["exp_avg_sq"] = new_state(p)
     if amsgrad:
-        state["max_exp_avg_sq"] = p.new_zeros(p.shape)
+        state["max_exp_avg_sq"] = new_state(p)

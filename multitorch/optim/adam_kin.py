@@ -8,6 +8,7 @@ from typing import Any
 from multitorch.dtypes import float32
 from multitorch.ops.optim import adamax_step, nadam_step, radam_step
 from multitorch.optim.fused import FusedOptimizer, check_betas, check_not_negative
+from multitorch.optim.state import new_state
 from multitorch.tensor import Tensor
 
 __all__ = ["Adamax", "NAdam", "RAdam"]
@@ -90,8 +91,8 @@ class NAdam(FusedOptimizer):
         return "exp_avg", "exp_avg_sq", "mu_product", "step"
 
     def _start(self, state: dict[str, Any], p: Tensor, group: dict[str, Any]) -> None:
-        state["step"] = p.new_zeros((), dtype=float32)
-        state["mu_product"] = p.new_ones((), dtype=float32)
+        state["step"] = new_state(p, (), dtype=float32)
+        state["mu_product"] = new_state(p, (), 1, float32)
         super()._start(state, p, group)
 
     def _update(self, rows: list[tuple[Any, ...]], group: dict[str, Any]) -> None:

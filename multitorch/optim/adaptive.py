@@ -15,6 +15,7 @@ from multitorch.ops.optim import (
     rmsprop_step,
 )
 from multitorch.optim.fused import FusedOptimizer, check_not_negative
+from multitorch.optim.state import new_state
 from multitorch.tensor import Tensor
 
 __all__ = ["Adadelta", "Adagrad", "RMSprop"]
@@ -73,8 +74,8 @@ class Adagrad(FusedOptimizer):
     def _start(self, state: dict[str, Any], p: Tensor, group: dict[str, Any]) -> None:
         value = group["initial_accumulator_value"]
         value = complex(value, value) if p.is_complex() else value
-        state["step"] = p.new_zeros((), dtype=float32)
-        state["sum"] = p.new_full(p.shape, value)
+        state["step"] = new_state(p, (), dtype=float32)
+        state["sum"] = new_state(p, value=value)
 
     def _update(self, rows: list[tuple[Any, ...]], group: dict[str, Any]) -> None:
         adagrad_step(

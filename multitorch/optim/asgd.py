@@ -8,6 +8,7 @@ from typing import Any
 from multitorch.dtypes import float32
 from multitorch.ops.optim import asgd_step, rprop_step
 from multitorch.optim.fused import FusedOptimizer, check_not_negative
+from multitorch.optim.state import new_state
 from multitorch.tensor import Tensor
 
 __all__ = ["ASGD", "Rprop"]
@@ -50,10 +51,14 @@ class ASGD(FusedOptimizer):
         return "ax", "eta", "mu", "step"
 
     def _start(self, state: dict[str, Any], p: Tensor, group: dict[str, Any]) -> None:
-        state["step"] = p.new_zeros((), dtype=float32)
-        state["eta"] = p.new_ones((), dtype=float32) * group["lr"]
-        state["mu"] = p.new_ones((), dtype=float32)
-        state["ax"] = p.new_zeros(p.shape)
+        state["step"] = new_state(p, (), dtype=float32)
+        lr = group["lr"]
+        number = not isinstance(lr, Tensor)
+        state["eta"] = new_state(p, (), lr if number else 1, float32)
+        if not number:
+            state["eta"].mul_(lr)
+        state["mu"] = new_state(p, (), 1, float32)
+        state["ax"] = new_state(p)
 
     def _update(self, rows: list[tuple[Any, ...]], group: dict[str, Any]) -> None:
         hyper = [group[name] for name in ("lr", "lambd", "alpha", "t0", "weight_decay")]
@@ -96,10 +101,10 @@ class Rprop(FusedOptimizer):
         return "prev", "step_size", "step"
 
     def _start(self, state: dict[str, Any], p: Tensor, group: dict[str, Any]) -> None:
-        state["step"] = p.new_zeros((), dtype=float32)
-        state["prev"] = p.new_zeros(p.shape)
+        state["step"] = new_state(p, (), dtype=float32)
+        state["prev"] = new_state(p)
         size = float(group["lr"])
-        state["step_size"] = p.new_full(p.shape, complex(size, size) if p.is_complex() else size)
+        state["step_size"] = new_state(p, value=complex(size, size) if p.is_complex() else size)
 
     def _update(self, rows: list[tuple[Any, ...]], group: dict[str, Any]) -> None:
         shrink, grow = group["etas"]

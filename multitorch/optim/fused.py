@@ -8,6 +8,7 @@ from typing import Any
 from multitorch.dtypes import float32
 from multitorch.ops.views import view_as_real
 from multitorch.optim.optimizer import Optimizer, check_flags, check_lr
+from multitorch.optim.state import new_state
 from multitorch.tensor import Tensor
 
 __all__ = ["FusedOptimizer", "check_betas", "check_not_negative"]
@@ -56,10 +57,10 @@ class FusedOptimizer(Optimizer):
     def _start(self, state: dict[str, Any], p: Tensor, group: dict[str, Any]) -> None:
         """Fill in the state of a parameter that has not been stepped."""
         # The count stays on the parameter's device, so that a step never waits for it.
-        state["step"] = p.new_zeros((), dtype=float32)
+        state["step"] = new_state(p, (), dtype=float32)
         for name in self._names(group):
             if name not in state:
-                state[name] = p.new_zeros(p.shape)
+                state[name] = new_state(p)
 
     def _update(self, rows: list[tuple[Any, ...]], group: dict[str, Any]) -> None:
         """Step the rows (parameter, gradient, state …) of one group."""

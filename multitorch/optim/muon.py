@@ -10,6 +10,7 @@ from multitorch.autograd import no_grad
 from multitorch.dtypes import bfloat16
 from multitorch.ops.linalg import addmm
 from multitorch.optim.optimizer import Optimizer
+from multitorch.optim.state import new_state
 from multitorch.tensor import Tensor
 
 __all__ = ["Muon"]
@@ -79,7 +80,7 @@ class Muon(Optimizer):
             raise RuntimeError("Muon does not support complex parameters")
         state = self.state[p]
         if "momentum_buffer" not in state:
-            state["momentum_buffer"] = p.new_zeros(p.shape)
+            state["momentum_buffer"] = new_state(p)
         grad, buffer = p.grad, state["momentum_buffer"]
         assert grad is not None
         buffer.lerp_(grad, 1 - group["momentum"])

@@ -7,6 +7,7 @@ from typing import Any
 
 from multitorch.ops.optim import sgd_momentum_step, sgd_step
 from multitorch.optim.optimizer import Optimizer, check_flags, check_lr
+from multitorch.optim.state import new_state
 from multitorch.tensor import Tensor
 
 __all__ = ["SGD"]
@@ -88,7 +89,7 @@ class SGD(Optimizer):
             state = self.state[p]
             buf = state.get("momentum_buffer")
             if buf is None:
-                buf = state["momentum_buffer"] = p.new_zeros(p.shape)
+                buf = state["momentum_buffer"] = new_state(p)
                 fresh.append((p, p.grad, buf))
             else:
                 stepped.append((p, p.grad, buf))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable
+from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -147,17 +148,32 @@ class Generator:
         """Return the seed as two uint32, the low one first: the key of draws on a device."""
         return np.array([self._seed], "<u8").view("<u4")
 
-    def next_draw(self) -> int:
-        """Return the number of the next draw."""
+    def next_draw(self, count: int = 1) -> int:
+        """Return the number of the next draw, the first of `count`."""
         offset = self._offset
-        self._offset = (offset + 1) & _MOST_DRAWS
+        self._offset = (offset + count) & _MOST_DRAWS
         return offset
+
+    def bookmark(self) -> Callable[[], None]:
+        """Return a function that brings the generator back to where it is now."""
+        seed, offset, key = self._seed, self._offset, self.key
+        words = None if self._stream is None else self._stream.get_state()
+
+        def go_back() -> None:
+            self._restart(seed)
+            self._offset, self.key = offset, key
+            if words is not None:
+                self.stream.set_state(words)
+
+        return go_back
 
 
 class Draw(int):
     """The number of a draw that is being recorded, with the generator that gave it."""
 
     generator: Generator
+    count = 1
+    """How many draws it stands for: a loop's are numbered from one of all its steps."""
 
     @classmethod
     def of(cls, generator: Generator) -> Draw:
@@ -246,10 +262,21 @@ class use_cpu_stream:  # noqa: N801 (called as a function)
         use_cpu_stream.enabled = self._before
 
 
+on_pick: dict[int, Callable[[Generator], None]] = {}
+"""By thread: who is told which generator the next draw takes, before it is made."""
+
+
 def pick(generator: Generator | None, dev: device) -> Generator:
     """Return the generator that a draw for `dev` uses; check the one that the caller gave."""
     global _draws
     _draws += 1
+    picked = _pick(generator, dev)
+    if on_pick and (told := on_pick.get(get_ident())) is not None:
+        told(picked)
+    return picked
+
+
+def _pick(generator: Generator | None, dev: device) -> Generator:
     if generator is None:
         return default_generator if use_cpu_stream.enabled else default_for(dev)
     if not isinstance(generator, Generator):

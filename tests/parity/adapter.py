@@ -11,6 +11,7 @@ import ml_dtypes
 import numpy as np
 import torch
 from torch.testing._internal import common_methods_invocations as database
+from torch.testing._internal import common_utils
 from torch.testing._internal.common_device_type import tol
 from torch.testing._internal.opinfo.core import DecorateInfo
 from torch.testing._internal.opinfo.core import OpInfo as Op
@@ -18,6 +19,8 @@ from torch.testing._internal.opinfo.core import OpInfo as Op
 import multitorch
 
 op_db = database.op_db
+# it searches the whole stack, source files included, for a unittest that is never there
+common_utils.extract_test_fn = lambda: None
 _CARRIERS = {torch.bfloat16: (torch.int16, ml_dtypes.bfloat16)}
 
 
@@ -96,7 +99,8 @@ def _rebind(function: types.FunctionType) -> types.FunctionType:
 
 def _seeded(op: Callable, *args: Any, **kwargs: Any) -> Any:
     multitorch.manual_seed(42)
-    return op(*args, **kwargs)
+    with multitorch.random.use_cpu_stream():  # what is drawn decides about the result
+        return op(*args, **kwargs)
 
 
 # --- values
@@ -181,6 +185,12 @@ WIDER = (
     ("nn.functional.conv", torch.complex64, tol(atol=5e-4, rtol=1e-4)),
     # Sums of hundreds of products near 80, in another order.
     ("nn.functional.conv", torch.float32, tol(atol=5e-4, rtol=1e-5)),
+    # The bias is added to a sum that is already rounded, of numbers near 8.
+    ("nn.functional.conv_transpose", torch.bfloat16, tol(atol=1e-2, rtol=1.6e-2)),
+    # Sums of ten products near 80, in another order.
+    ("matmul", torch.complex64, tol(atol=5e-5, rtol=1e-5)),
+    # Scores near 1600, whose last bit is the logarithm of a weight's relative error.
+    ("nn.functional.multi_head_attention_forward", torch.float32, tol(atol=5e-3, rtol=2e-4)),
     # PyTorch's single-precision series is good to four or five digits; ours goes by doubles.
     ("polygamma", torch.float32, tol(atol=1e-5, rtol=1e-4)),
     ("special.polygamma", torch.float32, tol(atol=1e-5, rtol=1e-4)),

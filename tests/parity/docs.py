@@ -4,6 +4,7 @@
     python -m tests.parity.report --json jax.json --device jax
     python -m tests.parity.docs cpu.json jax.json
 
+`python -m tests.parity.report --merge` measures some ops again, into a file that holds the others.
 Without results the lists of ops and gaps are brought up to date, and what was measured is kept.
 """
 
@@ -58,31 +59,49 @@ def mark(properties: tuple[str, ...], measured: dict[str, str]) -> str:
     return OK if good == len(found) else PART if good else NO
 
 
-def row(name: str, results: Results, remedy: str) -> list[str]:
-    """Return the cells of an op: one per group, with a mark per device."""
+def row(name: str, results: Results, tpu: str) -> list[str]:
+    """Return the cells of an op: one per group, with a mark per device, and what a TPU does."""
     cells = [f"`{name}`"]
     for properties in GROUPS.values():
         marks = [mark(properties, ops.get(name, {})) for ops in results.values()]
         cells.append(marks[0] if len(set(marks)) == 1 else " / ".join(marks))
-    return [*cells, remedy]
+    return [*cells, tpu]
 
 
-def remedies() -> dict[str, str]:
-    """Return what a TPU needs for an op, where its declaration says so (`Op.tpu`)."""
-    from multitorch.ops.op import REGISTRY
+def verdicts() -> dict[str, str]:
+    """Return by op what the compiler for TPUs made of it: the words that `tpu_legend` explains."""
+    from tests.parity import tpu
 
-    found = {name: getattr(op, "tpu", None) for name, op in REGISTRY.items()}
-    return {name: text for name, text in found.items() if text}
+    fine, found = {tpu.COMPILES: OK, tpu.NOTHING: NONE}, {}
+    for name, kinds in json.loads(tpu.TABLE.read_text()).items():
+        forward, backward = (kinds.get(d, [tpu.NOTHING])[0] for d in ("forward", "backward"))
+        if forward in fine:
+            found[name] = f"backward: {backward}" if backward not in fine else fine[forward]
+        else:
+            found[name] = forward
+    return found
+
+
+def tpu_legend() -> list[str]:
+    """Return, as lines of Markdown, what the last column's words mean."""
+    from tests.parity import tpu
+
+    seen = Counter(word.removeprefix("backward: ") for word in verdicts().values())
+    return [
+        "The last column says what the TPU compiler makes of an op's programs, forward and "
+        f"backward, and of how many ops: {OK} they compile ({seen[OK]}), or",
+        "",
+        *[f"- {word}: {text} ({seen[word]})" for word, text in tpu.REMEDY.items() if seen[word]],
+    ]
 
 
 def table(names: list[str], results: Results) -> list[str]:
-    """Return the table of all ops as lines of Markdown; the remedy column only if it has any."""
-    advice = remedies()
-    head = ["op", *GROUPS, *(["TPU"] if advice else [])]
+    """Return the table of all ops as lines of Markdown."""
+    tpu = verdicts()
+    head = ["op", *GROUPS, "TPU"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for name in names:
-        cells = row(name, results, advice.get(name.rpartition(".")[2].partition("-")[0], ""))
-        lines.append(f"| {' | '.join(cells[: len(head)])} |")
+        lines.append(f"| {' | '.join(row(name, results, tpu.get(name, NONE)))} |")
     return lines
 
 
@@ -130,6 +149,8 @@ def measured(results: Results) -> list[str]:
         f"Where devices differ, a cell lists them in this order: {devices}.",
         "",
         *summary(results),
+        "",
+        *tpu_legend(),
         "",
         *table(present(), results),
     ]

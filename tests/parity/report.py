@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections import defaultdict
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import torch
@@ -19,13 +20,14 @@ def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--property", default="", help="only properties that begin so")
+    parser.add_argument("--property", default="*", help="only these properties (a,forward-*)")
     parser.add_argument("-k", default="", help="only ops whose names contain one of these (a,b,c)")
     parser.add_argument("-x", default="", help="only these ops (a,b,c)")
     parser.add_argument("--samples", type=int, default=3, help="samples per op; 0: all")
     parser.add_argument("--missing", action="store_true", help="list the ops that are not there")
     parser.add_argument("-v", action="store_true", help="print every failure")
     parser.add_argument("--json", help="write the results to this file, for tests.parity.docs")
+    parser.add_argument("--merge", action="store_true", help="keep what else that file holds")
     return parser.parse_args()
 
 
@@ -35,6 +37,24 @@ def chosen(op, options: argparse.Namespace) -> bool:
     if options.x:
         return name in options.x.split(",") or op.name in options.x.split(",")
     return not options.k or any(k in name for k in options.k.split(","))
+
+
+def fewest(*counts: int) -> int:
+    """Return the smallest number of samples, where 0 stands for all."""
+    return min(counts, key=lambda count: count or sys.maxsize)
+
+
+def write(options: argparse.Namespace, results: dict[str, dict[str, str]]) -> None:
+    """Write the results, over those of the same checks in an older file if it is to be kept."""
+    path, device = Path(options.json), options.device
+    older = json.loads(path.read_text()) if options.merge and path.exists() else {}
+    before = older.get(device, {"samples": options.samples, "ops": {}})
+    ops = {
+        name: {**before["ops"].get(name, {}), **results.get(name, {})}
+        for name in [*before["ops"], *(n for n in results if n not in before["ops"])]
+    }
+    kept = {"samples": fewest(before["samples"], options.samples), "ops": ops}
+    path.write_text(json.dumps({**older, device: kept}))
 
 
 def main() -> None:
@@ -47,7 +67,7 @@ def main() -> None:
     total: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     results: dict[str, dict[str, str]] = defaultdict(dict)
     for name, (applies, _) in CHECKS.items():
-        if not name.startswith(options.property):
+        if not any(fnmatchcase(name, pattern) for pattern in options.property.split(",")):
             continue
         start = time.perf_counter()
         for op in filter(lambda op: chosen(op, options), ops):
@@ -71,9 +91,8 @@ def main() -> None:
         print(
             f"{name:20} {passed:4} of {scope:4}  {time.perf_counter() - start:5.0f} s", flush=True
         )
-    if options.json:
-        kept = {"samples": options.samples, "ops": results}
-        Path(options.json).write_text(json.dumps({options.device: kept}))
+        if options.json:  # as it goes: a run of hours that is cut short keeps what it found
+            write(options, results)
     print(f"{len(ops)} of the {len(op_db)} ops of the database exist; device {options.device}")
 
 

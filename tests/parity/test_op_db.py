@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from zlib import crc32
 
 import pytest
@@ -62,6 +63,14 @@ def test_what_is_missing_is_listed():
     assert absent == set(missing())
 
 
+@pytest.mark.parametrize("where", ["cpu", "jax"])
+def test_gaps_are_fewer_than_one_in_a_hundred(where):
+    ops = [op for op in op_db if resolve(op) is not None]
+    cells = [(name, op) for name, (applies, _) in CHECKS.items() for op in ops if applies(op)]
+    gaps = [name for name, op in cells if gap(name, name_of(op), where)]
+    assert len(gaps) < len(cells) / 100, Counter(gaps)
+
+
 def test_page_of_ops_is_in_step():
     """docs/ops.md lists the ops and gaps of today; `python -m tests.parity.docs` makes it so."""
     page = docs.PAGE.read_text()
@@ -73,5 +82,7 @@ def test_page_of_ops_is_in_step():
 def test_agrees_with_pytorch(property, op, place, request):
     torch.set_num_threads(1)
     count = request.config.getoption("--samples", default=None)
+    if gap(property, name_of(op), place):
+        count = 0  # what is strict must not hang on the samples that are picked
     if not run(property, op, place, SAMPLES.get(place, 1) if count is None else count):
         pytest.skip("no sample that PyTorch accepts")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from multitorch.ops.join import cat
+from multitorch.ops.join import broadcast_tensors, cat
 from multitorch.tensor import Tensor
 
 
@@ -17,6 +17,8 @@ def normalize(
 
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """Return x1 · x2 / (max(‖x1‖, eps) max(‖x2‖, eps)) along ``dim``."""
+    if x1.shape != x2.shape:  # the norms are those of the broadcast vectors
+        x1, x2 = broadcast_tensors(x1, x2)
     return (_unit(x1, dim, eps) * _unit(x2, dim, eps)).sum(dim)
 
 

@@ -1,0 +1,288 @@
+"""What the sources leave open: the types of parameters annotated `Any`, and of such results.
+
+An annotation in the source wins over these tables; a parameter that is in none stays `Any`.
+"""
+
+from __future__ import annotations
+
+import re
+
+ANY = "Any"
+OPERAND = "Tensor | Number"
+TENSORS = "Sequence[Tensor]"
+SIZE = "Sequence[int]"
+
+# By a parameter's name. Where the default is None, `| None` is added.
+PARAMETERS: dict[str, str] = {
+    "A": "Tensor",
+    "accumulate": "bool",
+    "alpha": "Number",
+    "append": "Tensor",
+    "atol": "Tensor | float",
+    "aweights": "Tensor",
+    "beta": "Number",
+    "boundaries": "Tensor",
+    "condition": "Tensor",
+    "device": "Device",
+    "dilation": "Ints",
+    "dim": "Ints",
+    "dims": SIZE,
+    "dtype": "dtype",
+    "dx": "float",
+    "end": "Number",
+    "exponent": OPERAND,
+    "fill_value": "Number",
+    "fweights": "Tensor",
+    "generator": "Generator",
+    "high": "int",
+    "imag": "Tensor",
+    "index": "Tensor",
+    "indices": "Tensor",
+    "input": "Tensor",
+    "input_lengths": f"Tensor | {SIZE}",
+    "kernel_size": "Ints",
+    "layout": "layout",
+    "low": "int",
+    "mask": "Tensor",
+    "max": OPERAND,
+    "memory_format": "memory_format",
+    "min": OPERAND,
+    "other": OPERAND,
+    "out": "Tensor",
+    "output_padding": "Ints",
+    "output_ratio": "float | Sequence[float]",
+    "output_size": "Ints",
+    "padding": "Ints",
+    "prepend": "Tensor",
+    "real": "Tensor",
+    "repeats": "Tensor | int",
+    "rtol": "Tensor | float",
+    "s": SIZE,
+    "scale_factor": "float | Sequence[float]",
+    "self": "Tensor",
+    "shape": SIZE,
+    "shifts": "Ints",
+    "size": SIZE,
+    "sorter": "Tensor",
+    "source": "Tensor",
+    "src": "Tensor",
+    "start": "int",
+    "step": "Number",
+    "stride": "Ints",
+    "target_lengths": f"Tensor | {SIZE}",
+    "tensor": "Tensor",
+    "tensor1": "Tensor",
+    "tensor2": "Tensor",
+    "tensors": "Tensor",
+    "tol": "Tensor | float",
+    "value": "Number",
+    "values": "Tensor",
+    "weight": "Tensor",
+    "weights": "Tensor",
+    "x": "Tensor",
+    "y": "Tensor",
+}
+# By function and parameter, where the name alone does not tell.
+SPECIFIC: dict[str, str] = {
+    "Tensor.__array__.dtype": "Any",
+    "Tensor.__deepcopy__.memo": "dict[int, Any]",
+    "Tensor.__getitem__.key": "Any",
+    "Tensor.__new__.device": "Device",
+    "Tensor.__setitem__.value": "Any",
+    "Tensor.backward.gradient": "Tensor",
+    "Tensor.backward.inputs": f"Tensor | {TENSORS}",
+    "Tensor.bernoulli_.p": "Tensor | float",
+    "Tensor.new_tensor.data": "Any",
+    "Tensor.resize_.sizes": "Any",
+    "_foreach.self": TENSORS,
+    "_sample_dirichlet.x": "Tensor",
+    "_standard_gamma.x": "Tensor",
+    "_upsample_bilinear2d_aa.output_size": "Ints | None",
+    "_upsample_bilinear2d_aa.scales_h": "float",
+    "as_strided.stride": SIZE,
+    "as_strided_copy.stride": SIZE,
+    "as_strided_scatter.stride": SIZE,
+    "bernoulli.p": "float",
+    "binomial.count": "Tensor",
+    "binomial.prob": "Tensor",
+    "bitwise_and.input": OPERAND,
+    "bitwise_left_shift.input": OPERAND,
+    "bitwise_or.input": OPERAND,
+    "bitwise_right_shift.input": OPERAND,
+    "bitwise_xor.input": OPERAND,
+    "broadcast_shapes.shapes": "Ints",
+    "bucketize.input": OPERAND,
+    "cat.tensors": TENSORS,
+    "column_stack.tensors": TENSORS,
+    "concat.tensors": TENSORS,
+    "concatenate.tensors": TENSORS,
+    "constant_pad_nd.value": "Number",
+    "conv1d.padding": "Ints | str",
+    "conv2d.padding": "Ints | str",
+    "conv3d.padding": "Ints | str",
+    "dstack.tensors": TENSORS,
+    "empty_strided.stride": SIZE,
+    "fftshift.dim": "Ints",
+    "fill.value": OPERAND,
+    "fill_.value": OPERAND,
+    "float_power.input": OPERAND,
+    "full.fill_value": "Number",
+    "gradient.spacing": f"Number | Sequence[Number] | {TENSORS}",
+    "histogram.bins": "Tensor | int",
+    "histogram.range": "Sequence[float]",
+    "histogramdd.bins": f"Ints | {TENSORS}",
+    "hstack.tensors": TENSORS,
+    "index_fill.value": OPERAND,
+    "index_put.indices": "Sequence[Tensor | None]",
+    "index_put_.indices": "Sequence[Tensor | None]",
+    "is_storage.obj": "Any",
+    "is_tensor.obj": "Any",
+    "isin.elements": OPERAND,
+    "isin.test_elements": OPERAND,
+    "lerp.end": "Tensor",
+    "lerp.weight": "Tensor | float",
+    "linalg.cond.p": "float | str",
+    "linalg.matrix_norm.dim": SIZE,
+    "linalg.matrix_norm.ord": "float | str",
+    "linalg.norm.ord": "float | str",
+    "linspace.end": OPERAND,
+    "linspace.start": OPERAND,
+    "logspace.end": OPERAND,
+    "logspace.start": OPERAND,
+    "masked_fill.value": OPERAND,
+    "moveaxis.destination": "Ints",
+    "moveaxis.source": "Ints",
+    "movedim.destination": "Ints",
+    "movedim.source": "Ints",
+    "nanquantile.q": "Tensor | float",
+    "narrow.start": "Tensor | int",
+    "narrow_copy.start": "int",
+    "nn.functional.adaptive_avg_pool2d.output_size": "int | Sequence[int | None]",
+    "nn.functional.adaptive_avg_pool3d.output_size": "int | Sequence[int | None]",
+    "norm.p": "float | str",
+    "polar.abs": "Tensor",
+    "polar.angle": "Tensor",
+    "polygamma.input": "Tensor",
+    "pow.input": OPERAND,
+    "quantile.q": "Tensor | float",
+    "randperm.n": "int",
+    "range.end": "Number",
+    "range.start": "Number",
+    "remainder.input": OPERAND,
+    "roll.dims": "Ints",
+    "row_stack.tensors": TENSORS,
+    "scalar_tensor.s": "Number",
+    "searchsorted.input": OPERAND,
+    "searchsorted.sorted_sequence": "Tensor",
+    "select.index": "int",
+    "select_copy.index": "int",
+    "special.xlog1py.input": OPERAND,
+    "special.zeta.input": OPERAND,
+    "split.split_size_or_sections": "Ints",
+    "split_copy.split_size_or_sections": "Ints",
+    "split_with_sizes.split_size_or_sections": SIZE,
+    "split_with_sizes_copy.split_size_or_sections": SIZE,
+    "stack.tensors": TENSORS,
+    "tensor_split.indices_or_sections": "Tensor | Ints",
+    "tensordot.dims": "int | Sequence[Sequence[int]] | Tensor",
+    "true_divide.input": "Tensor",
+    "uniform_.x": "Tensor",
+    "unravel_index.shape": "Ints",
+    "unsafe_split.split_size_or_sections": "Ints",
+    "unsafe_split_with_sizes.split_size_or_sections": SIZE,
+    "vstack.tensors": TENSORS,
+    "xlogy.input": OPERAND,
+}
+# The polynomials of `special` take numbers in both places.
+POLYNOMIAL = re.compile(r"special\.\w+_polynomial_\w+\.(x|n)")
+# Binary functions whose second operand must be a tensor.
+ONLY_TENSORS = {
+    "allclose", "arctan2", "atan2", "copysign_", "cross", "dist", "equal", "expand_as", "fmax",
+    "fmin", "gcd", "heaviside", "hypot", "igamma", "igammac", "is_same_size", "isclose", "lcm",
+    "logaddexp", "logaddexp2", "logical_and", "logical_or", "logical_xor", "maximum", "minimum",
+    "nextafter", "reshape_as", "special.gammainc", "special.gammaincc", "type_as", "view_as",
+}  # fmt: skip
+
+# Results that are no single tensor, and whose annotation in the source does not say so.
+RESULTS: dict[str, str] = {
+    "Tensor.__array__": "np.ndarray",
+    "Tensor.__contains__": "bool",
+    "Tensor.as_subclass": "Any",
+    "Tensor.is_same_size": "bool",
+    "Tensor.item": "Any",
+    "Tensor.tolist": "Any",
+    "aminmax": "return_types.aminmax",
+    "broadcast_shapes": "Size",
+    "cond": "Any",
+    "cummax": "return_types.cummax",
+    "cummin": "return_types.cummin",
+    "frexp": "return_types.frexp",
+    "geqrf": "return_types.geqrf",
+    "gradient": "tuple[Tensor, ...]",
+    "histogram": "return_types.histogram",
+    "histogramdd": "return_types.histogramdd",
+    "is_tensor": "TypeGuard[Tensor]",
+    "kthvalue": "return_types.kthvalue",
+    "linalg.cholesky_ex": "return_types.linalg_cholesky_ex",
+    "linalg.eig": "return_types.linalg_eig",
+    "linalg.eigh": "return_types.linalg_eigh",
+    "linalg.inv_ex": "return_types.linalg_inv_ex",
+    "linalg.ldl_factor": "return_types.linalg_ldl_factor",
+    "linalg.ldl_factor_ex": "return_types.linalg_ldl_factor_ex",
+    "linalg.lstsq": "return_types.linalg_lstsq",
+    "linalg.lu": "return_types.linalg_lu",
+    "linalg.lu_factor": "return_types.linalg_lu_factor",
+    "linalg.lu_factor_ex": "return_types.linalg_lu_factor_ex",
+    "linalg.qr": "return_types.linalg_qr",
+    "linalg.slogdet": "return_types.linalg_slogdet",
+    "linalg.solve_ex": "return_types.linalg_solve_ex",
+    "linalg.svd": "return_types.linalg_svd",
+    "lu_unpack": "return_types.lu_unpack",
+    "map": "Any",
+    "mode": "return_types.mode",
+    "pca_lowrank": "tuple[Tensor, Tensor, Tensor]",
+    "qr": "return_types.linalg_qr",
+    "scan": "tuple[Any, Any]",
+    "slogdet": "return_types.linalg_slogdet",
+    "sort": "return_types.sort",
+    "svd": "return_types.svd",
+    "svd_lowrank": "tuple[Tensor, Tensor, Tensor]",
+    "topk": "return_types.topk",
+    "triangular_solve": "return_types.triangular_solve",
+    "while_loop": "tuple[Any, ...]",
+}
+FIELDS = {"histogramdd.bin_edges": "tuple[Tensor, ...]"}
+"""The fields of named tuples that are no tensors."""
+PROPERTIES: dict[str, str] = {
+    "names": "tuple[None, ...]",
+    **dict.fromkeys(
+        (
+            "is_cuda", "is_cpu", "is_meta", "is_sparse", "is_quantized", "is_mkldnn", "is_nested",
+            "is_mps", "is_xpu",
+        ),
+        "bool",
+    ),
+    **dict.fromkeys(("T", "H", "mT", "mH", "real", "imag"), "Tensor"),
+    "layout": "layout",
+}  # fmt: skip
+
+
+def parameter(keys: list[str], name: str) -> str:
+    """Return the type of a parameter that its source leaves open, "Any" if nothing tells."""
+    for key in keys:
+        found = SPECIFIC.get(f"{key}.{name}")
+        if found is not None:
+            return found
+        if POLYNOMIAL.fullmatch(f"{key}.{name}"):
+            return OPERAND
+    if name == "other" and ONLY_TENSORS.intersection(keys):
+        return "Tensor"
+    return PARAMETERS.get(name, ANY)
+
+
+def result(keys: list[str], annotation: str, otherwise: str = "Tensor") -> str:
+    """Return the type of a result, given what its source says; `Any` is read as `otherwise`."""
+    for key in keys:
+        if key in RESULTS:
+            return RESULTS[key]
+    return re.sub(r"\bAny\b", otherwise, annotation or ANY)
