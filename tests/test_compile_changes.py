@@ -300,6 +300,33 @@ def test_an_argument_that_another_tensor_shares_is_not_given_away(dev):
     assert f.skipped, f.why_recorded
 
 
+def test_a_recorded_call_gives_states_away_too(dev):
+    if dev == "cpu":
+        pytest.skip("the states of cpu lie in NumPy's memory")
+    p = mt.ones(300, device=dev)
+
+    @mt.compile
+    def step():
+        p.mul_(2)
+
+    step._patience = 0  # no call is skipped
+    step()
+    place = p._a.unsafe_buffer_pointer()
+    step()
+    assert p._a.unsafe_buffer_pointer() == place
+    held, twin = p._a, p.detach()
+    step()
+    assert step.compiles <= 2 and not step.skipped
+    assert held[0] == 4 and p[0].item() == twin[0].item() == 8
+    saved = (w := mt.ones(300, device=dev, requires_grad=True)) * p
+    q = p.clone()
+    step()
+    assert q[0].item() == 8 and p[0].item() == 16
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        saved.sum().backward()
+    assert w.grad is None
+
+
 def test_programs_can_be_read(dev):
     f = mt.compile(lambda x: (x @ x).sum())
     with pytest.raises(RuntimeError, match="not been compiled yet"):

@@ -64,13 +64,22 @@ class Program:
             program, donate_argnums=(0,) if self.donated else (), keep_unused=self.keep_unused
         )
 
-    def __call__(self, values: Sequence[Any]) -> Sequence[Any]:
-        """Return the outputs; the inputs stay as they are."""
+    def __call__(
+        self,
+        values: Sequence[Any],
+        copied: Sequence[int] | None = None,
+        targets: Sequence[Any] = (),
+        name: str = "array",
+    ) -> Sequence[Any]:
+        """Return the outputs as `update` does; of the donated inputs, those `copied` stay.
+
+        By default all of them are copied.
+        """
         with x64(True):
             values = list(values)
-            for i in self.donated:
+            for i in self.donated if copied is None else copied:
                 values[i] = jax.numpy.copy(values[i])
-        return self.update(values)
+        return self.update(values, targets, name)
 
     def update(
         self, values: Sequence[Any], targets: Sequence[Any] = (), name: str = "array"

@@ -27,7 +27,7 @@ from multitorch.random.generator import draw_count, on_pick
 
 _segments = itertools.count(-1, -1)
 """Bodies count downwards, the graphs between two breaks upwards: no two share a number."""
-_STATE = ("graph", "segment", "values", "draws", "redraws", "_floats", "_inputs")
+_STATE = ("graph", "segment", "values", "draws", "redraws", "_floats", "inputs_by_memory")
 _NEVER = float("inf")
 
 
@@ -81,7 +81,7 @@ class Scope:
         """Whether it may draw random numbers: elsewhere nobody knows how many."""
         self.state: dict[str, Any] = {
             "graph": Body(), "segment": next(_segments), "values": [], "draws": [],
-            "redraws": [], "_floats": {}, "_inputs": {},
+            "redraws": [], "_floats": {}, "inputs_by_memory": {},
         }  # fmt: skip
         self.marks: dict[Node, int] = {}
         """The nodes of tensors that stand for inputs where gradients end, and their numbers."""
@@ -242,7 +242,8 @@ class Scope:
         other = Scope(self.recording, self.name)
         other.state |= {
             "graph": self.graph.copy(), "segment": self.state["segment"], "values": list(values),
-            "_floats": dict(self.state["_floats"]), "_inputs": dict(self.state["_inputs"]),
+            "_floats": dict(self.state["_floats"]),
+            "inputs_by_memory": dict(self.state["inputs_by_memory"]),
         }  # fmt: skip
         other.marks, other.leaves = dict(self.marks), set(self.leaves)
         other._spans = list(self._spans)

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -19,6 +19,7 @@ from multitorch.graph.buckets import Buckets, Dynamic, Padded
 from multitorch.graph.cost import Cost
 from multitorch.graph.delivery import deliver, nodes_to_fill, renewals, replaced_states, symbols_in
 from multitorch.graph.graph import Graph
+from multitorch.graph.memory import held_elsewhere
 from multitorch.graph.reach import Unknown
 from multitorch.graph.recording import Recording
 from multitorch.graph.report import MANY, Compilation, cause, log, note, only_shapes_change
@@ -271,14 +272,27 @@ class Compiled:
         self.graph = graph
         if not wanted and not nodes:
             return None, {}
-        donated = tuple(renewed.values())
+        donated = tuple([slot for slot, _ in renewed.values()])
         key = graph.signature(), donated
         program = self._known(key) or self._new(recording, key, donated)
-        values = inputs | dict(zip(graph.outputs, program(recording.values), strict=True))
+        results = self._results(program, recording, outputs, renewed, bool(nodes or needed))
+        values = inputs | dict(zip(graph.outputs, results, strict=True))
         deliver(outputs, nodes, values, recording, shared=needed is not None)
         if needed is not None:  # what later graphs may come back to must not change with the states
             values |= {n: own(values[n], recording.dev.backend) for n in renewed}
         return program, values
+
+    def _results(
+        self, program: Any, recording: Recording, outputs: list, renewed: dict, kept: bool
+    ) -> Sequence[Any]:
+        """Run a program; unless the inputs are kept, it gets the states that nobody else holds.
+
+        These are gone then, so that their tensors take the new values at once.
+        """
+        if kept or self._buckets is not None or recording.dev.backend.mutable:
+            return program(recording.values)
+        slots, tensors = zip(*renewed.values(), strict=True) if renewed else ((), ())
+        return program(recording.values, held_elsewhere(recording, outputs, slots), tensors, "_a")
 
     def _known(self, key: Any) -> Any:
         """Return the program that runs a recording, if there is one."""
@@ -323,9 +337,9 @@ class Compiled:
             backend = registry.backend(backend.compiles_with)
         program = backend.compile(graph, device=recording.dev, donated=donated)
 
-        def first_run(values: list[Any]) -> Any:
+        def first_run(values: list[Any], *rest: Any) -> Any:
             began = time.perf_counter()
-            results = program(values)
+            results = program(values, *rest)
             backend.sync(*_place_of(recording.dev))
             self._note(graph, why, time.perf_counter() - began)
             self._programs[key] = program

@@ -148,7 +148,7 @@ class _Watched(Compiled):
     def _compile(self, recording: Any, *_: Any) -> Callable:
         graph, backend = recording.graph, recording.dev.backend
 
-        def program(values: Any) -> list[Any]:
+        def program(values: Any, *_: Any) -> list[Any]:
             run = _Run(graph, [_to_host(v, backend) for v in values])
             self.runs.append(run)
             for call in run.graph.calls:

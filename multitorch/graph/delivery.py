@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import numpy as np
@@ -41,10 +40,10 @@ def nodes_to_fill(tensors: list[Any]) -> list[Node]:
     return found
 
 
-def renewals(recording: Recording, outputs: list) -> dict[int, int]:
-    """Map outputs to the inputs that they replace, in the inputs' order; each occurs once."""
+def renewals(recording: Recording, outputs: list) -> dict[int, tuple[int, Any]]:
+    """Map outputs to the inputs that they replace, and their tensors, in the inputs' order."""
     slots = {number: i for i, number in enumerate(recording.graph.inputs)}
-    found: dict[int, int] = {}  # output: input
+    found: dict[int, tuple[int, Any]] = {}  # output: place of the input, tensor
     taken: set[int] = set()
     drawn = {id(t) for t, _ in recording.redraws}
     for t, before, symbol in outputs:
@@ -53,14 +52,14 @@ def renewals(recording: Recording, outputs: list) -> dict[int, int]:
         slot = slots.get(recording.lifted[id(t)][2].id)
         same = before.shape == symbol.shape and before.dtype == symbol.dtype
         if slot is not None and same and symbol.id not in found and slot not in taken:
-            found[symbol.id] = slot
+            found[symbol.id] = slot, t
             taken.add(slot)
-    return dict(sorted(found.items(), key=operator.itemgetter(1)))
+    return dict(sorted(found.items(), key=lambda item: item[1][0]))
 
 
 def replaced_states(recording: Recording, outputs: list) -> tuple[int, ...]:
     """List the inputs that are states which outputs replace."""
-    return tuple(renewals(recording, outputs).values())
+    return tuple([slot for slot, _ in renewals(recording, outputs).values()])
 
 
 def _replace(saved: Any, values: dict[int, Any], recording: Recording) -> Any:

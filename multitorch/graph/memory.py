@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 from sys import getrefcount
 from typing import Any
 
@@ -51,3 +53,20 @@ def _count_listed() -> int:
 
 
 _LISTED = _count_listed()
+
+
+def held_elsewhere(recording: Any, outputs: Sequence[tuple], places: Sequence[int]) -> list[int]:
+    """List the places of inputs that something refers to besides one tensor and the recording."""
+    ours = Counter(map(id, chain(recording.values, recording.given.values())))
+    ours.update([id(a) for a, _ in recording.inputs_by_memory.values()])
+    ours.update([id(a) for _, a, _ in recording.lifted.values()])
+    ours.update([id(before) for _, before, _ in outputs])
+    owners = Counter([id(t._a) for t, _, _ in recording.lifted.values()])
+    values = recording.values
+    counts = map(getrefcount, map(values.__getitem__, places))
+    keys = map(id, map(values.__getitem__, places))
+    return [
+        place
+        for place, key, count in zip(places, keys, counts, strict=True)
+        if owners[key] != 1 or count - _LISTED != ours[key] - 1
+    ]

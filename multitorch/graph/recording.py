@@ -92,7 +92,9 @@ class Recording(World):
         self.host: Any = None
         """The recording under way where this one, which is finished, records a derivative."""
         self._floats: dict[int, tuple[float, int]] = {}  # identity -> object (kept alive), number
-        self._inputs: dict[Any, tuple[Any, Sym]] = {}  # memory -> array (kept alive), symbol
+        self.inputs_by_memory: dict[
+            Any, tuple[Any, Sym]
+        ] = {}  # memory -> array (kept alive), symbol
 
     # --- kernels
 
@@ -182,7 +184,7 @@ class Recording(World):
         self.graph = Graph()
         self.graph.segment = self.segment
         self.values = []
-        self.lifted, self.born, self._floats, self._inputs = {}, [], {}, {}
+        self.lifted, self.born, self._floats, self.inputs_by_memory = {}, [], {}, {}
 
     def _spec(self, name: str, arrays: tuple, params: dict, keys: tuple) -> Any:
         key = (name, _kind(arrays), keys)
@@ -241,11 +243,14 @@ class Recording(World):
     def _input(self, a: Any) -> Sym:
         """Return the symbol of a real array; arrays that are the same memory share one."""
         key = self._memory(a)
-        found = self._inputs.get(key)
+        found = self.inputs_by_memory.get(key)
         if found is None:
             self.values.append(a)
             number = self.graph.add_input((a.shape, a.dtype))
-            found = self._inputs[key] = (a, Sym(self, a.shape, a.dtype, number, self.segment))
+            found = self.inputs_by_memory[key] = (
+                a,
+                Sym(self, a.shape, a.dtype, number, self.segment),
+            )
         return found[1]
 
     def _memory(self, a: Any) -> Any:
@@ -374,7 +379,7 @@ class Recording(World):
         """Let go of all arrays: what may use the recording again brings its own."""
         self.finished = True
         self.values, self.given, self.past, self.arguments = [], {}, {}, ((), {})
-        self.lifted, self.born, self._floats, self._inputs = {}, [], {}, {}
+        self.lifted, self.born, self._floats, self.inputs_by_memory = {}, [], {}, {}
         self.draws, self.redraws, self.breaker = [], [], None
 
     def restore(self) -> None:
