@@ -51,7 +51,9 @@ def machine() -> str:
     libraries = [p for p in ("numpy", "jax", "torch") if importlib.util.find_spec(p)]
     found = ", ".join(f"{p} {version(p)}" for p in libraries)
     chip = model or platform.machine()
-    return f"{chip}, {os.cpu_count()} cores; Python {platform.python_version()}; {found}"
+    threads = os.environ.get("OMP_NUM_THREADS")
+    limit = f"; OMP_NUM_THREADS={threads} (XLA takes all cores)" if threads else ""
+    return f"{chip}, {os.cpu_count()} cores; Python {platform.python_version()}; {found}{limit}"
 
 
 def section(title: str, module: str, flags: list[str]) -> str:
