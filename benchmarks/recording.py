@@ -60,7 +60,7 @@ def remembering(program: Callable) -> Callable:
     """Return a program that runs once, and returns the same results ever after."""
     results: list[Any] = []
 
-    def run(values: Any) -> Any:
+    def run(values: Any, *_: Any) -> Any:
         if not results:
             results.append(program(values))
         return results[0]

@@ -30,6 +30,8 @@ SECTIONS = [
     ("Memory of a training loop, JAX", "memory", ["--device", "jax"]),
 ]
 NOTES = {
+    "One eager op": "dispatch_findings.md",
+    "Python beside a compiled program": "recording_findings.md",
     "Ops at three sizes": "ops_findings.md",
     "One training step of five programs": "train_findings.md",
     "The same steps for a TPU v5e": "train_tpu_findings.md",
