@@ -67,8 +67,8 @@ _NARROW = frozenset(
 def elementwise(kernel: Callable) -> Callable:
     """Return the eager form of a pointwise kernel of one or two operands of equal dtype.
 
-    Entering the x64 context takes as long as a tenth of the call. Here nothing wider than the
-    operands can arise, so narrow operands do without it.
+    The key of the parameters and the 64-bit mode take a tenth of the call. Here nothing wider than
+    the operands can arise, so narrow operands do without them.
     """
     wide = eager(kernel)
     plain = jax.jit(kernel)

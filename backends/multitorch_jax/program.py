@@ -75,10 +75,9 @@ class Program:
 
         By default all of them are copied.
         """
-        with x64(True):
-            values = list(values)
-            for i in self.donated if copied is None else copied:
-                values[i] = jax.numpy.copy(values[i])
+        values = list(values)
+        for i in self.donated if copied is None else copied:
+            values[i] = self.copy(values[i])
         return self.update(values, targets, name)
 
     def update(

@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from multitorch_jax.jit import restore_x64, swap_x64
+from multitorch_jax.jit import x64
 from multitorch_jax.program import Program
 
 _ALIGNMENT = 64
@@ -76,13 +76,9 @@ def _misaligned(a: np.ndarray) -> np.ndarray:
 
 def to_xla(a: np.ndarray, device: Any) -> Any:
     """Return a copy of an array in XLA's own memory."""
-    before = swap_x64(True)
-    try:
-        # not `device_put(a, device)`: its results are bound to a device, those of programs are not
-        with jax.default_device(device):
-            return jax.device_put(_misaligned(a)).block_until_ready()
-    finally:
-        restore_x64(before)
+    # not `device_put(a, device)`: its results are bound to a device, those of programs are not
+    with x64(True), jax.default_device(device):
+        return jax.device_put(_misaligned(a)).block_until_ready()
 
 
 def settle(a: np.ndarray, device: Any) -> np.ndarray:

@@ -17,7 +17,7 @@ from multitorch.graph.arguments import argument_names, given_tensors, labels, te
 from multitorch.graph.audit import Audit
 from multitorch.graph.buckets import Buckets, Dynamic, Padded
 from multitorch.graph.cost import Cost
-from multitorch.graph.delivery import deliver, nodes_to_fill, renewals, replaced_states, symbols_in
+from multitorch.graph.delivery import deliver, nodes_to_fill, renewals, symbols_in
 from multitorch.graph.graph import Graph
 from multitorch.graph.memory import held_elsewhere
 from multitorch.graph.reach import Unknown
@@ -183,9 +183,9 @@ class Compiled:
             raise
         recording.restore()
         recording.drawn = draw_count() - drawn
-        program, _ = self._run(recording, outputs, nodes)
-        if audit is not None and program is not None:
-            self._end_audit(audit, (args, kwargs), recording, (outputs, nodes, result))
+        key, _ = self._run(recording, outputs, nodes)
+        if audit is not None and key is not None:
+            self._end_audit(audit, key, (args, kwargs), recording, (outputs, nodes, result))
         recording.finish()
         return result
 
@@ -222,10 +222,11 @@ class Compiled:
             evidence.begin()
         return Audit()
 
-    def _end_audit(self, audit: Audit, args: tuple, recording: Recording, found: tuple) -> None:
+    def _end_audit(
+        self, audit: Audit, key: Any, args: tuple, recording: Recording, found: tuple
+    ) -> None:
         """Make a plan if this call and one before it show that the next can be skipped."""
         outputs, nodes, result = found
-        key = recording.graph.signature(), replaced_states(recording, outputs)
         evidence = self._evidence.pop(key, None)
         try:
             if recording.segment:
@@ -256,8 +257,11 @@ class Compiled:
 
     def _run(
         self, recording: Recording, outputs: list, nodes: list, needed: list[Sym] | None = None
-    ) -> tuple[Callable | None, dict[int, Any]]:
-        """Run a recording's program; give tensors and nodes their values; return all values."""
+    ) -> tuple[Any, dict[int, Any]]:
+        """Run a recording's program; give tensors and nodes their values.
+
+        Returns the program's key, None if there was nothing to run, and all values.
+        """
         graph = recording.graph
         renewed = renewals(recording, outputs)
         wanted: dict[int, None] = dict.fromkeys(renewed)
@@ -280,7 +284,7 @@ class Compiled:
         deliver(outputs, nodes, values, recording, shared=needed is not None)
         if needed is not None:  # what later graphs may come back to must not change with the states
             values |= {n: own(values[n], recording.dev.backend) for n in renewed}
-        return program, values
+        return key, values
 
     def _results(
         self, program: Any, recording: Recording, outputs: list, renewed: dict, kept: bool

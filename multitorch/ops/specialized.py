@@ -260,14 +260,8 @@ def _unary_with_params(op: Op) -> Callable:
             and t._dtype.inexact
             and (not modes.off_threads or modes.is_grad_enabled())
         ):
-            n = t._node = _new(Node)
-            n.op = op
-            n.dev = dev
-            n.edges = (x if node is LEAF else node,)
-            n.saved = (op.saver or make_saver(op))((xa,), params, (a,))
-            n.meta = n.extra = None
-            n.seq = next_seq()
-            n.where = user_place(_getframe(1))
+            saved = (op.saver or make_saver(op))((xa,), params, (a,))
+            t._node = _node(op, dev, (x if node is LEAF else node,), saved)
         else:
             t._node = None
         return t
